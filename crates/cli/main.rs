@@ -1,0 +1,3 @@
+//! The `preflab` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Settings of PPO and of the critic-free policy gradients on the same rollouts.

@@ -1,0 +1,1 @@
+//! Settings of the tasks with a gold score.

@@ -1,0 +1,1 @@
+//! Experiment file to plan, cells and shared stages, store, engine and records.

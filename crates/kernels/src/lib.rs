@@ -1,0 +1,1 @@
+//! Fused tensor operations with their own backward pass, for the CPU.

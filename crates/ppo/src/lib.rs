@@ -1,0 +1,1 @@
+//! PPO and critic-free policy gradients with KL-penalised rollouts.

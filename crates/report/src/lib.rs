@@ -1,0 +1,1 @@
+//! Records to tables, figures, HTML, Markdown and CSV.

@@ -1,0 +1,1 @@
+//! The stages of an experiment, from task data to evaluation, run on the trainers.

@@ -1,0 +1,1 @@
+//! Paired comparison of small samples: intervals, tests, aggregates, curve fits.

@@ -1,0 +1,1 @@
+//! Tasks with a gold score: prompts, reference answers, scorers, corruption.

@@ -1,0 +1,1 @@
+//! Transformer blocks shared by policy, reference, reward model and value model.

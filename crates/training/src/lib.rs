@@ -1,1 +1,22 @@
 //! What every trainer shares: device, optimiser, schedule, random streams, log-probs, supervised fine-tuning.
+//!
+//! # Shapes
+//! `b` rows, `t` tokens, `c` completion tokens, `v` vocabulary, `d` model width.
+//!
+//! # Conventions
+//! Log-probs are natural logs and summed over completion tokens unless a name says `mean`. Masks are 1 on what counts.
+//! Randomness comes from [`Streams`] alone; on the CPU the same settings give bitwise the same numbers.
+
+mod device;
+mod minibatches;
+mod optimizer;
+mod schedule;
+mod streams;
+mod work;
+
+pub use device::{DeviceChoice, DeviceError};
+pub use minibatches::Minibatches;
+pub use optimizer::{Accumulated, Optimizer, Update};
+pub use schedule::learning_rate;
+pub use streams::{Stream, Streams};
+pub use work::Work;

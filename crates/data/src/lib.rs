@@ -1,1 +1,28 @@
 //! Tokenizers, chat templates, preference and prompt data sets, checks, batches of token ids.
+//!
+//! Text becomes token ids here and nowhere else. A completion that is trained on carries its end-of-sequence token; a
+//! prompt never does. Pairs are [`Pair`]`{ chosen, rejected }` throughout the suite.
+//!
+//! # Example
+//! ```
+//! use preflab_data::{Tokenizer, Units};
+//! let tokenizer = Tokenizer::train(["abba", "cab"], &Units::Characters { min_count: 1 }).unwrap();
+//! let ids = tokenizer.encode("back").unwrap();
+//! assert_eq!(ids.len(), 4);
+//! assert_eq!(tokenizer.decode(&tokenizer.encode("cab").unwrap()).unwrap(), "cab");
+//! ```
+#![warn(missing_docs)]
+
+mod error;
+mod example;
+mod files;
+mod json_lines;
+mod pair;
+mod tokenizer;
+
+pub use error::DataError;
+pub use example::{TokenExample, TokenPair};
+pub use files::open_text;
+pub use json_lines::{JsonLines, MAX_LINE_BYTES};
+pub use pair::Pair;
+pub use tokenizer::{Special, Tokenizer, Units};

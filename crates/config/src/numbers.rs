@@ -77,6 +77,10 @@ ranged!(
     FlipProbability, "a number from 0 up to but not 0.5", |x| (0.0..0.5).contains(&x)
 );
 ranged!(
+    /// A number between 0 and one half, without both: a label-flip probability whose logarithm is taken.
+    PositiveFlipProbability, "a number above 0 and below 0.5", |x| x > 0.0 && x < 0.5
+);
+ranged!(
     /// Any finite number.
     Finite, "a finite number", |_| true
 );

@@ -27,14 +27,17 @@ pub(crate) struct EventFile {
 }
 
 impl EventFile {
-    /// Starts a new file in `directory` and writes its version record.
+    /// Starts a new file in `directory`: its version record, and a session start if it is the directory's first file.
+    ///
+    /// TensorBoard takes the first session start of a run as its beginning and each later one as a restart that voids steps.
     ///
     /// TensorBoard reads the files of a directory in the order of their names, so the name's time is later than that of every file already
     /// there, whatever the clock says, and a counter keeps two writers of one process apart.
     pub(crate) fn create(directory: &Path) -> Result<Self, SinkError> {
         static WRITERS: AtomicU64 = AtomicU64::new(0);
         let now = seconds_since_epoch() as u64;
-        let seconds = latest(directory)?.map_or(now, |latest| now.max(latest + 1));
+        let before = latest(directory)?;
+        let seconds = before.map_or(now, |before| now.max(before + 1));
         let host = gethostname::gethostname();
         let host = host.to_string_lossy().replace('/', "-");
         let process = std::process::id();
@@ -54,11 +57,14 @@ impl EventFile {
         let mut version = Event::new();
         version.set_file_version("brain.Event:2".to_owned());
         events.write(version)?;
+        if before.is_none() {
+            events.session_start(0)?;
+        }
         Ok(events)
     }
 
-    /// Tells readers that everything logged at `step` or later in earlier files is void.
-    pub(crate) fn restart_at(&mut self, step: u64) -> Result<(), SinkError> {
+    /// Tells readers that everything logged so far at `step` or later is void.
+    pub(crate) fn session_start(&mut self, step: u64) -> Result<(), SinkError> {
         let mut log = SessionLog::new();
         log.set_status(SessionLog_SessionStatus::START);
         let mut event = Event::new();
@@ -175,8 +181,8 @@ pub fn read_events(path: &Path) -> Result<Vec<Event>, EventFileError> {
         if masked_crc32c(message).to_le_bytes() != check {
             return Err(damaged("the message's checksum does not fit"));
         }
-        let event = Event::parse_from_bytes(message)
-            .map_err(|_| damaged("the message is not an event"))?;
+        let event =
+            Event::parse_from_bytes(message).map_err(|_| damaged("the message is not an event"))?;
         events.push(event);
         offset = start + length + 4;
     }

@@ -40,7 +40,7 @@ impl RunLog {
             });
         }
         std::fs::create_dir_all(directory).map_err(SinkError::io("create", directory))?;
-        Self::open(directory)
+        Self::open(directory, None)
     }
 
     /// Goes on with the log of an interrupted run, whose next steps are `from_step` and later: what was logged for those steps is void.
@@ -52,10 +52,7 @@ impl RunLog {
     pub fn resume(directory: &Path, from_step: u64) -> Result<Self, SinkError> {
         std::fs::create_dir_all(directory).map_err(SinkError::io("create", directory))?;
         scalar_lines::truncate(&directory.join(SCALARS_FILE), from_step)?;
-        let mut log = Self::open(directory)?;
-        log.events.restart_at(from_step)?;
-        log.flush()?;
-        Ok(log)
+        Self::open(directory, Some(from_step))
     }
 
     /// The directory of the log.
@@ -77,7 +74,15 @@ impl RunLog {
             .try_for_each(|value| self.events.value(0, value))
     }
 
-    fn open(directory: &Path) -> Result<Self, SinkError> {
+    /// Goes on with a log that was closed, or starts one, in a directory that is there; nothing is void.
+    ///
+    /// # Errors
+    /// [`SinkError::Io`] if the directory cannot be written.
+    pub fn append(directory: &Path) -> Result<Self, SinkError> {
+        Self::open(directory, None)
+    }
+
+    fn open(directory: &Path, void_from: Option<u64>) -> Result<Self, SinkError> {
         let path = directory.join(SCALARS_FILE);
         let lines = OpenOptions::new()
             .create(true)
@@ -85,12 +90,14 @@ impl RunLog {
             .open(&path)
             .map_err(SinkError::io("create", path))?;
         let mut events = EventFile::create(directory)?;
+        if let Some(step) = void_from {
+            events.session_start(step)?;
+        }
         events.value(0, layout::summary())?;
-        let lines = BufWriter::new(lines);
         let mut log = Self {
             directory: directory.to_owned(),
             events,
-            lines,
+            lines: BufWriter::new(lines),
             step: 0,
             flushed: Instant::now(),
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use protobuf::well_known_types::{Value, Value_oneof_kind};
 use protobuf::{Message, RepeatedField};
-use tensorboard_proto::api::{Experiment, MetricInfo, MetricName, Status};
+use tensorboard_proto::api::{DataType, Experiment, HParamInfo, MetricInfo, MetricName, Status};
 use tensorboard_proto::plugin_hparams::{HParamsPluginData, SessionEndInfo, SessionStartInfo};
 use tensorboard_proto::summary::Summary_Value;
 
@@ -36,6 +36,17 @@ pub(crate) fn summaries(
         info
     });
     experiment.set_metric_infos(RepeatedField::from_vec(infos.collect()));
+    let infos = settings.iter().map(|(name, setting)| {
+        let mut info = HParamInfo::new();
+        info.set_name(name.clone());
+        info.set_field_type(match setting {
+            Setting::Number(_) => DataType::DATA_TYPE_FLOAT64,
+            Setting::Flag(_) => DataType::DATA_TYPE_BOOL,
+            Setting::Words(_) => DataType::DATA_TYPE_STRING,
+        });
+        info
+    });
+    experiment.set_hparam_infos(RepeatedField::from_vec(infos.collect()));
     let mut declared = HParamsPluginData::new();
     declared.set_experiment(experiment);
 

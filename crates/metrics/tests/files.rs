@@ -65,14 +65,10 @@ fn everything_logged_is_in_the_event_file_with_valid_checksums() {
     assert_eq!(losses[0], (1, 0.5));
     assert!(losses[1].0 == 2 && losses[1].1.is_nan());
     let value = |tag: &str| {
-        let values = events
+        let mut values = events
             .iter()
             .flat_map(|event| event.get_summary().get_value());
-        values
-            .filter(|value| value.get_tag() == tag)
-            .next_back()
-            .unwrap()
-            .clone()
+        values.find(|value| value.get_tag() == tag).unwrap().clone()
     };
     assert_eq!(
         value("dynamics/token_change/chosen/histogram")

@@ -30,7 +30,7 @@ def show():
             seen[tag] = ["text", [[step, value[0].decode()] for step, value in events]]
         elif plugin.plugin_name == "hparams":
             data = plugin_data_pb2.HParamsPluginData.FromString(plugin.content)
-            seen[tag] = ["hparams", data.WhichOneof("data"), sorted(data.session_start_info.hparams)]
+            seen[tag] = ["hparams", data.WhichOneof("data"), sorted(data.session_start_info.hparams) + [info.name for info in data.experiment.hparam_infos]]
         elif plugin.plugin_name == "custom_scalars":
             layout = layout_pb2.Layout.FromString(events[0][1].item())
             seen[tag] = ["layout", [category.title for category in layout.category]]
@@ -129,6 +129,10 @@ fn tensorboard_reads_the_files_while_they_grow_and_forgets_voided_steps() {
     assert_eq!(
         first["_hparams_/session_start_info"],
         serde_json::json!(["hparams", "session_start_info", ["beta", "method", "tied"]])
+    );
+    assert_eq!(
+        first["_hparams_/experiment"],
+        serde_json::json!(["hparams", "experiment", ["beta", "method", "tied"]])
     );
     assert_eq!(
         first["custom_scalars__config__"],

@@ -1,0 +1,1 @@
+//! Nothing but dependencies: the manifest says why.

@@ -15,6 +15,7 @@
 
 mod budget;
 mod dpo;
+mod method;
 mod model;
 mod numbers;
 mod objective;
@@ -24,11 +25,13 @@ mod ppo;
 mod preferences;
 mod reward;
 mod sampling;
+mod settings;
 mod sft;
 mod task;
 
 pub use budget::*;
 pub use dpo::*;
+pub use method::*;
 pub use model::*;
 pub use numbers::*;
 pub use objective::*;
@@ -38,5 +41,6 @@ pub use ppo::*;
 pub use preferences::*;
 pub use reward::*;
 pub use sampling::*;
+pub use settings::*;
 pub use sft::*;
 pub use task::*;

@@ -1,19 +1,48 @@
 //! The shape of a decoder-only transformer.
 
+use std::fmt;
 use std::path::PathBuf;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::{Count, Positive};
 
 /// Where the initial model comes from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum ModelSource {
     /// The name of a file of `configs/model/` (`"tiny"`), or a Hugging Face checkpoint directory (`"path/to/model"`).
     Named(PathBuf),
     /// A shape written in place; weights are drawn from the `init` stream.
     Shape(ModelSettings),
+}
+
+impl<'de> Deserialize<'de> for ModelSource {
+    // Not `untagged`, whose errors neither name a key nor point at it.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Source;
+
+        impl<'de> Visitor<'de> for Source {
+            type Value = ModelSource;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a model, a checkpoint directory, or a table with a shape")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<ModelSource, E> {
+                Ok(ModelSource::Named(PathBuf::from(name)))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<ModelSource, A::Error> {
+                ModelSettings::deserialize(MapAccessDeserializer::new(table))
+                    .map(ModelSource::Shape)
+            }
+        }
+
+        deserializer.deserialize_any(Source)
+    }
 }
 
 /// A Llama-layout decoder: RMSNorm, rotary embedding, grouped-query attention, SwiGLU.
@@ -104,6 +133,20 @@ mod tests {
         )
         .unwrap();
         assert_eq!(shape.problems().len(), 2);
+    }
+
+    #[test]
+    fn a_model_is_a_name_or_a_shape() {
+        #[derive(Debug, Deserialize)]
+        struct Settings {
+            model: ModelSource,
+        }
+        let named: Settings = toml::from_str("model = \"tiny\"").unwrap();
+        assert_eq!(named.model, ModelSource::Named("tiny".into()));
+        let error = toml::from_str::<Settings>("model = { width = 0 }")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("line 1, column 19"), "{error}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Settings of the tasks with a gold score.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,16 @@ impl TaskSettings {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Verse(_) => "verse",
+        }
+    }
+
+    /// Files that the task is read from; what it computes depends on their contents.
+    pub fn files(&self) -> Vec<&Path> {
+        match self {
+            Self::Verse(verse) => match &verse.source {
+                VerseSource::Generated(_) => Vec::new(),
+                VerseSource::Poems(files) => vec![&files.poems, &files.characters],
+            },
         }
     }
 }

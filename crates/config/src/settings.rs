@@ -1,0 +1,212 @@
+//! Everything that decides what a cell of an experiment computes, besides its seed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    BudgetSettings, Count, Method, ModelSource, PreferenceSettings, RewardSettings,
+    SamplingSettings, SftSettings, TaskSettings,
+};
+
+/// The complete settings of one arm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// What is to be done, and how it is scored.
+    pub task: TaskSettings,
+    /// The initial model.
+    pub model: ModelSource,
+    /// What a token is.
+    #[serde(default)]
+    pub tokenizer: TokenizerSettings,
+    /// The supervised start.
+    #[serde(default)]
+    pub sft: SftSettings,
+    /// The preference pairs.
+    #[serde(default)]
+    pub preferences: PreferenceSettings,
+    /// The reward model.
+    #[serde(default)]
+    pub reward: RewardSettings,
+    /// How completions are sampled wherever nothing else is said: rollouts and evaluation.
+    #[serde(default)]
+    pub sampling: SamplingSettings,
+    /// How long an arm trains.
+    pub budget: BudgetSettings,
+    /// How it trains.
+    pub method: Method,
+    /// What is watched while it trains.
+    #[serde(default)]
+    pub monitoring: MonitoringSettings,
+    /// How it is scored in the end.
+    #[serde(default)]
+    pub evaluation: EvaluationSettings,
+}
+
+/// What a token is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenizerSettings {
+    /// That of the checkpoint, where the model is one; otherwise what suits the task.
+    #[default]
+    Auto,
+    /// A character.
+    Characters,
+    /// A piece of byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909) learnt from the task's texts.
+    Bpe(BytePairs),
+}
+
+/// Byte-pair encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BytePairs {
+    /// Tokens in the vocabulary.
+    pub vocabulary: Count,
+}
+
+/// What is watched while an arm trains. It changes curves, never the trained policy.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MonitoringSettings {
+    /// Updates between two looks at the probes (log-probs of chosen, rejected and unseen completions).
+    pub every: Count,
+    /// Pairs, and prompts, that are looked at.
+    pub probes: Count,
+}
+
+impl Default for MonitoringSettings {
+    fn default() -> Self {
+        Self {
+            every: Count::of(10),
+            probes: Count::of(32),
+        }
+    }
+}
+
+/// How a trained policy is scored.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluationSettings {
+    /// Test prompts that are answered; absent: all of the task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<Count>,
+    /// Answers to each. Default 1.
+    pub samples_per_prompt: Count,
+    /// How answers are sampled; absent: as everywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<SamplingSettings>,
+}
+
+impl Default for EvaluationSettings {
+    fn default() -> Self {
+        Self {
+            prompts: None,
+            samples_per_prompt: Count::of(1),
+            sampling: None,
+        }
+    }
+}
+
+/// Settings that are each right and do not go together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// Dotted key of the one to change.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// The way out.
+    pub hint: String,
+}
+
+impl Settings {
+    /// How completions are sampled in the evaluation.
+    pub fn evaluation_sampling(&self) -> SamplingSettings {
+        self.evaluation.sampling.unwrap_or(self.sampling)
+    }
+
+    /// Every pair of settings that do not go together.
+    pub fn conflicts(&self) -> Vec<Conflict> {
+        let mut conflicts = Vec::new();
+        if let ModelSource::Shape(shape) = &self.model {
+            conflicts.extend(shape.problems().into_iter().map(|message| Conflict {
+                key: "model".to_owned(),
+                message,
+                hint: "widths and heads must divide one another: such as `width = 128, heads = 4, kv_heads = 2`".to_owned(),
+            }));
+            let context = shape.context.get();
+            let samplings = [
+                ("sampling.max_tokens", Some(self.sampling)),
+                (
+                    "preferences.sampling.max_tokens",
+                    Some(self.preferences.sampling),
+                ),
+                ("evaluation.sampling.max_tokens", self.evaluation.sampling),
+            ];
+            for (key, sampling) in samplings {
+                let longest = sampling.map_or(0, |sampling| sampling.max_tokens.get());
+                if longest >= context {
+                    conflicts.push(Conflict {
+                        key: key.to_owned(),
+                        message: format!(
+                            "`{key}` ({longest}) leaves no room for a prompt in the model's context of {context} tokens"
+                        ),
+                        hint: format!("set `{key}` below {context}, or raise the model's `context`"),
+                    });
+                }
+            }
+        }
+        if let (BudgetSettings::GeneratedTokens(_), false) =
+            (&self.budget, self.method.needs().samples)
+            && self.method.needs().training
+        {
+            conflicts.push(Conflict {
+                key: "budget".to_owned(),
+                message: format!(
+                    "`budget.generated-tokens` would never end `method.{}`, which samples nothing while it trains",
+                    self.method.name()
+                ),
+                hint: "match arms on `budget.updates`, `budget.trained-tokens` or `budget.flops`".to_owned(),
+            });
+        }
+        conflicts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALLEST: &str = "task.verse = {}\nbudget.updates = 4\nmethod.sft = {}\n\
+        [model]\nwidth = 8\nlayers = 1\nheads = 2\nkv_heads = 1\nfeedforward = 16\ncontext = 128\n";
+
+    #[test]
+    fn four_settings_are_enough() {
+        let settings: Settings = toml::from_str(SMALLEST).unwrap();
+        assert_eq!(settings.conflicts(), []);
+        assert_eq!(settings.evaluation_sampling(), settings.sampling);
+        assert_eq!(
+            toml::from_str::<Settings>(&toml::to_string(&settings).unwrap()).unwrap(),
+            settings
+        );
+    }
+
+    #[test]
+    fn settings_that_do_not_go_together_are_named() {
+        let mut settings: Settings =
+            toml::from_str(&SMALLEST.replace("context = 128", "context = 64")).unwrap();
+        settings.method = toml::from_str("dpo = { objective.dpo = {} }").unwrap();
+        settings.budget = BudgetSettings::GeneratedTokens(Count::of(9));
+        let keys: Vec<_> = settings
+            .conflicts()
+            .into_iter()
+            .map(|conflict| conflict.key)
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                "sampling.max_tokens",
+                "preferences.sampling.max_tokens",
+                "budget"
+            ]
+        );
+    }
+}

@@ -10,6 +10,7 @@
 mod device;
 mod minibatches;
 mod optimizer;
+pub mod parity;
 mod schedule;
 mod streams;
 mod work;

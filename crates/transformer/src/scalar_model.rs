@@ -1,0 +1,96 @@
+//! A decoder with one number for a head: reward model and value model.
+
+use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::architecture::Architecture;
+use crate::completions::Completions;
+use crate::decoder::Decoder;
+use crate::init::Initializer;
+use crate::linear::Linear;
+use crate::sequences::Sequences;
+
+/// A decoder with a head to one number, without bias, as Hugging Face's sequence classification with one label.
+#[derive(Module, Debug)]
+pub struct ScalarModel {
+    /// Embedding, blocks, final norm.
+    pub decoder: Decoder,
+    /// `d -> 1`.
+    pub score: Linear,
+}
+
+impl ScalarModel {
+    /// A model with fresh weights, normal with the architecture's `initializer_range`, drawn on the host from `seed`.
+    pub fn init(architecture: &Architecture, seed: u64, device: &Device) -> Self {
+        let initializer = &mut Initializer::new(seed, architecture.initializer_range, device);
+        let decoder = Decoder::init(architecture, initializer);
+        Self {
+            decoder,
+            score: Linear::init(architecture.width, 1, false, initializer),
+        }
+    }
+
+    /// A copy of `decoder` under a fresh head, normal with standard deviation `deviation`, on the decoder's own device.
+    ///
+    /// The copy shares no parameter with the original: training one leaves the other as it is.
+    pub fn from_decoder(decoder: &Decoder, deviation: f64, seed: u64) -> Self {
+        let device = decoder.embed_tokens.weight.val().device();
+        let initializer = &mut Initializer::new(seed, deviation, &device);
+        let score = Linear::init(decoder.architecture().width, 1, false, initializer);
+        Self {
+            decoder: decoder.clone().map(&mut Copied),
+            score,
+        }
+    }
+
+    /// The shape and settings of the decoder.
+    pub fn architecture(&self) -> &Architecture {
+        self.decoder.architecture()
+    }
+
+    /// The device of the weights, without autodiff.
+    pub fn device(&self) -> Device {
+        self.decoder.device()
+    }
+
+    /// Value of the state before each completion token, `[b, c]`; 0 past the end of a completion.
+    pub fn values(&self, completions: &Completions) -> Tensor<2> {
+        completions.spread(self.at(&completions.sequences, completions.predicting()))
+    }
+
+    /// Score of each row at its last real token, `[b]`.
+    pub fn scores(&self, sequences: &Sequences) -> Tensor<1> {
+        let columns = sequences.columns();
+        let ends = sequences.spans.iter().enumerate();
+        let last: Vec<i64> = ends
+            .map(|(row, span)| (row * columns + span.end - 1) as i64)
+            .collect();
+        let last = Tensor::from_data(
+            TensorData::new(last, [sequences.rows()]),
+            &sequences.ids.device(),
+        );
+        self.at(sequences, last)
+    }
+
+    /// The head's number at flat positions of `b * t`, `[n]`.
+    fn at(&self, sequences: &Sequences, rows: Tensor<1, Int>) -> Tensor<1> {
+        let hidden = self.decoder.forward_at(sequences, rows);
+        let [n, _] = hidden.dims();
+        self.score.rows(hidden).reshape([n])
+    }
+}
+
+/// Gives every parameter a new identity and a new place in the autodiff graph.
+struct Copied;
+
+impl ModuleMapper for Copied {
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (_, value, mapper) = parameter.consume();
+        let tracked = value.is_require_grad();
+        let autodiff = value.is_autodiff();
+        let value = value.inner();
+        let value = if autodiff { value.autodiff() } else { value };
+        let value = if tracked { value.require_grad() } else { value };
+        Param::from_mapped_value(ParamId::new(), value, mapper)
+    }
+}

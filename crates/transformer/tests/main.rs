@@ -1,0 +1,4 @@
+//! Behaviour of the models, and their equality with the published implementations.
+
+mod behaviour;
+mod support;

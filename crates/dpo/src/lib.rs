@@ -1,1 +1,23 @@
 //! The DPO family: one file per objective, one trainer, gradient decomposition, 3D diagnostics.
+//!
+//! Objectives are pure functions of log-probabilities and know of no model, optimiser or device. A function takes what its
+//! paper's equation takes and returns one loss per pair.
+//!
+//! # Shapes
+//! `b` pairs, `c` completion tokens, `v` vocabulary.
+//!
+//! # Conventions
+//! Natural logs, nats. Log-probabilities are sums over completion tokens (end-of-sequence token included) unless a name
+//! says `mean`. Masks are 1 on what counts. Gradients flow through the policy's log-probabilities alone.
+//!
+//! # Adding an objective
+//! One variant in `preflab_config::Objective`, one file in `objectives/`; the compiler names the places that must know it.
+
+mod inputs;
+pub mod objectives;
+mod stable;
+#[cfg(test)]
+mod testing;
+
+pub use inputs::{Context, Inputs, Logps, TokenTerms, margin};
+pub use objectives::{Needs, implicit_rewards, preference_loss};

@@ -1,1 +1,46 @@
 //! Fused tensor operations with their own backward pass, for the CPU.
+//!
+//! Each operation is a plain function on burn's [`Tensor`](burn::tensor::Tensor), with or without autodiff. On burn's
+//! flex backend with 32-bit floats it runs a kernel written here; elsewhere, or where [`Path::Composed`] is chosen, it is
+//! composed of burn's own operations. Both routes agree to rounding, in values and in gradients.
+//!
+//! # Shapes
+//!
+//! `n` tokens (of all rows together), `d` model width, `h` query heads, `g` key-value heads, `e` head width, `v`
+//! vocabulary, `f` feed-forward width.
+//!
+//! # Reproducibility
+//!
+//! Kernels are compiled for AVX-512, AVX2 and the target's baseline, and chosen when the program runs. On machines of one
+//! instruction set results are bitwise equal across runs and numbers of threads: every sum has one fixed order. A token's
+//! result does not depend on the other tokens of a batch. Across instruction sets results agree to rounding.
+//!
+//! # Adding an operation
+//!
+//! One file: the public function, its composed form, the extension trait with the flex kernel, and a test that compares
+//! the two (see [`rms_norm`]).
+
+mod attention;
+mod flex;
+mod gemm;
+mod linear;
+mod matrix;
+mod path;
+mod rms_norm;
+mod rotary;
+mod rows;
+mod scratch;
+mod simd;
+mod swiglu;
+mod token_logps;
+
+#[cfg(test)]
+mod testing;
+
+pub use attention::{AttentionSettings, Segment, Segments, attention};
+pub use linear::linear;
+pub use path::{Path, path, with_path};
+pub use rms_norm::rms_norm;
+pub use rotary::rotary;
+pub use swiglu::swiglu;
+pub use token_logps::token_logps;

@@ -24,10 +24,14 @@ pub enum DeviceError {
     #[error("expected `cpu` or `cuda[:N]`, found `{0}`")]
     Unknown(String),
     /// The binary was built without the CUDA backend.
-    #[error("this build has no CUDA backend\n\nhint: build with `cargo build --release --features cuda`")]
+    #[error(
+        "this build has no CUDA backend\n\nhint: build with `cargo build --release --features cuda`"
+    )]
     NotBuilt,
     /// No such device in this machine.
-    #[error("no CUDA device {asked} was found ({found} present)\n\nhint: `--device cpu` runs everywhere")]
+    #[error(
+        "no CUDA device {asked} was found ({found} present)\n\nhint: `--device cpu` runs everywhere"
+    )]
     Absent {
         /// The index asked for.
         asked: usize,
@@ -90,7 +94,11 @@ impl DeviceChoice {
 fn open_cuda(asked: usize) -> Result<Device, DeviceError> {
     // `Device::cuda` panics where there is no driver, so ask first.
     let found = Device::enumerate(burn::tensor::DeviceType::Cuda).len();
-    if asked < found { Ok(Device::cuda(asked)) } else { Err(DeviceError::Absent { asked, found }) }
+    if asked < found {
+        Ok(Device::cuda(asked))
+    } else {
+        Err(DeviceError::Absent { asked, found })
+    }
 }
 
 #[cfg(not(feature = "cuda"))]

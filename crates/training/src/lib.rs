@@ -8,16 +8,20 @@
 //! Randomness comes from [`Streams`] alone; on the CPU the same settings give bitwise the same numbers.
 
 mod device;
+mod error;
 mod minibatches;
 mod optimizer;
 pub mod parity;
 mod schedule;
+mod sft;
 mod streams;
 mod work;
 
 pub use device::{DeviceChoice, DeviceError};
-pub use minibatches::Minibatches;
+pub use error::TrainError;
+pub use minibatches::{Minibatches, Order};
 pub use optimizer::{Accumulated, Optimizer, Update};
 pub use schedule::learning_rate;
+pub use sft::{SftTrainer, SftUpdate, mean_nll};
 pub use streams::{Stream, Streams};
-pub use work::Work;
+pub use work::{Work, matrix_parameters, policy_parameters, scalar_parameters};

@@ -21,7 +21,11 @@ impl Minibatches {
     pub fn new(streams: Streams, examples: usize, batch_size: usize) -> Self {
         assert!(examples > 0, "at least one example to train on");
         assert!(batch_size > 0, "at least one example in an update");
-        Self { streams, examples, batch_size }
+        Self {
+            streams,
+            examples,
+            batch_size,
+        }
     }
 
     /// The order of pass `epoch`.
@@ -37,7 +41,10 @@ impl Minibatches {
         (first / self.examples..=(last - 1) / self.examples)
             .flat_map(|epoch| {
                 let start = epoch * self.examples;
-                let (from, to) = (first.max(start) - start, last.min(start + self.examples) - start);
+                let (from, to) = (
+                    first.max(start) - start,
+                    last.min(start + self.examples) - start,
+                );
                 self.epoch(epoch)[from..to].to_vec()
             })
             .collect()
@@ -49,6 +56,35 @@ impl Minibatches {
     }
 }
 
+/// The order in which a trainer takes its examples.
+#[derive(Debug, Clone)]
+pub enum Order {
+    /// Shuffled passes, see [`Minibatches`].
+    Shuffled(Minibatches),
+    /// As they stand in the data, pass after pass: what a sequential sampler gives.
+    Sequential {
+        /// Examples in the data.
+        examples: usize,
+        /// Examples in one update.
+        batch_size: usize,
+    },
+}
+
+impl Order {
+    /// The examples of `update`, counted from 0.
+    pub fn update(&self, update: usize) -> Vec<usize> {
+        match self {
+            Self::Shuffled(minibatches) => minibatches.update(update),
+            Self::Sequential {
+                examples,
+                batch_size,
+            } => (update * batch_size..(update + 1) * batch_size)
+                .map(|place| place % examples)
+                .collect(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,7 +92,9 @@ mod tests {
     #[test]
     fn every_pass_takes_every_example_once() {
         let minibatches = Minibatches::new(Streams::new(1), 10, 4);
-        let mut taken: Vec<usize> = (0..5).flat_map(|update| minibatches.update(update)).collect();
+        let mut taken: Vec<usize> = (0..5)
+            .flat_map(|update| minibatches.update(update))
+            .collect();
         assert_eq!(taken.len(), 20);
         let mut first: Vec<usize> = taken.drain(..10).collect();
         first.sort_unstable();

@@ -50,7 +50,12 @@ impl Update {
 impl Optimizer {
     /// An optimiser for `total` updates, which the schedule is stretched over.
     pub fn new(settings: OptimizerSettings, total: usize) -> Self {
-        Self { settings, total, update: 0, moments: Vec::new() }
+        Self {
+            settings,
+            total,
+            update: 0,
+            moments: Vec::new(),
+        }
     }
 
     /// Updates done so far.
@@ -65,11 +70,22 @@ impl Optimizer {
 
     /// One update of `module` with `gradients`; parameters without a gradient stay as they are.
     pub fn step<M: Module>(&mut self, module: M, gradients: GradientsParams) -> (M, Update) {
-        let mut squares = SquaredNorm { gradients: &gradients, sum: None };
+        let mut squares = SquaredNorm {
+            gradients: &gradients,
+            sum: None,
+        };
         module.visit(&mut squares);
-        let norm = squares.sum.expect("at least one parameter with a gradient").sqrt();
+        let norm = squares
+            .sum
+            .expect("at least one parameter with a gradient")
+            .sqrt();
         let max_norm = self.settings.max_grad_norm.get();
-        let scale = (max_norm > 0.0).then(|| (norm.clone() + 1e-6).recip().mul_scalar(max_norm).clamp_max(1.0));
+        let scale = (max_norm > 0.0).then(|| {
+            (norm.clone() + 1e-6)
+                .recip()
+                .mul_scalar(max_norm)
+                .clamp_max(1.0)
+        });
 
         let learning_rate = self.learning_rate();
         self.update += 1;
@@ -86,7 +102,13 @@ impl Optimizer {
             epsilon: self.settings.epsilon.get(),
             decay: learning_rate * self.settings.weight_decay.get(),
         });
-        (module, Update { learning_rate, norm })
+        (
+            module,
+            Update {
+                learning_rate,
+                norm,
+            },
+        )
     }
 }
 
@@ -127,7 +149,10 @@ impl ModuleMapper for Step<'_> {
         let count = shape.num_elements();
         if self.moments.len() == index {
             let zeros = Tensor::zeros([count], &parameter.device().inner());
-            self.moments.push(Moments { first: zeros.clone(), second: zeros });
+            self.moments.push(Moments {
+                first: zeros.clone(),
+                second: zeros,
+            });
         }
         let Some(gradient) = self.gradients.remove::<D>(parameter.id) else {
             return parameter;
@@ -139,18 +164,34 @@ impl ModuleMapper for Step<'_> {
         };
         let [beta_1, beta_2] = self.betas;
         let moments = &mut self.moments[index];
-        let first = moments.first.clone().mul_scalar(beta_1) + gradient.clone().mul_scalar(1.0 - beta_1);
-        let second = moments.second.clone().mul_scalar(beta_2) + gradient.square().mul_scalar(1.0 - beta_2);
-        *moments = Moments { first: first.clone(), second: second.clone() };
-        let denominator = second.sqrt().div_scalar(self.root_correction).add_scalar(self.epsilon);
+        let first =
+            moments.first.clone().mul_scalar(beta_1) + gradient.clone().mul_scalar(1.0 - beta_1);
+        let second =
+            moments.second.clone().mul_scalar(beta_2) + gradient.square().mul_scalar(1.0 - beta_2);
+        *moments = Moments {
+            first: first.clone(),
+            second: second.clone(),
+        };
+        let denominator = second
+            .sqrt()
+            .div_scalar(self.root_correction)
+            .add_scalar(self.epsilon);
         let change = (first / denominator).mul_scalar(self.step_size);
         let decay = if D >= 2 { self.decay } else { 0.0 };
         parameter.map(|value| {
             let tracked = value.is_require_grad();
             let value = value.inner().reshape([count]);
-            let value = if decay == 0.0 { value } else { value.mul_scalar(1.0 - decay) };
+            let value = if decay == 0.0 {
+                value
+            } else {
+                value.mul_scalar(1.0 - decay)
+            };
             let value = (value - change).reshape(shape);
-            if tracked { Tensor::from_inner(value).require_grad() } else { value }
+            if tracked {
+                Tensor::from_inner(value).require_grad()
+            } else {
+                value
+            }
         })
     }
 }
@@ -167,12 +208,15 @@ pub struct Accumulated<M: Module> {
 impl<M: Module> Accumulated<M> {
     /// No gradients yet.
     pub fn new() -> Self {
-        Self { sum: GradientsAccumulator::new() }
+        Self {
+            sum: GradientsAccumulator::new(),
+        }
     }
 
     /// Adds the gradients of one micro-batch.
     pub fn add(&mut self, module: &M, gradients: Gradients) {
-        self.sum.accumulate(module, GradientsParams::from_grads(gradients, module));
+        self.sum
+            .accumulate(module, GradientsParams::from_grads(gradients, module));
     }
 
     /// The sum, ready for [`Optimizer::step`].
@@ -197,7 +241,10 @@ mod tests {
     fn two(device: &Device) -> Two {
         let matrix = Tensor::<2>::from_data(TensorData::from([[0.5, -1.0], [2.0, 0.25]]), device);
         let bias = Tensor::<1>::from_data(TensorData::from([0.1, -0.2]), device);
-        Two { matrix: Param::from_tensor(matrix), bias: Param::from_tensor(bias) }
+        Two {
+            matrix: Param::from_tensor(matrix),
+            bias: Param::from_tensor(bias),
+        }
     }
 
     fn loss(module: &Two) -> Tensor<1> {
@@ -226,7 +273,8 @@ mod tests {
                 v[i] = 0.999 * v[i] + 0.001 * g * g;
                 let (bias_1, bias_2) = (1.0 - 0.9f64.powi(t as i32), 1.0 - 0.999f64.powi(t as i32));
                 let decay = if i < 4 { lr * wd } else { 0.0 };
-                p[i] = p[i] * (1.0 - decay) - lr / bias_1 * m[i] / (v[i].sqrt() / bias_2.sqrt() + 1e-8);
+                p[i] = p[i] * (1.0 - decay)
+                    - lr / bias_1 * m[i] / (v[i].sqrt() / bias_2.sqrt() + 1e-8);
             }
         }
         p.to_vec()
@@ -245,7 +293,10 @@ mod tests {
         }
         for (ours, theirs) in weights(&module).iter().zip(by_hand(10, 0.01, 0.1, 1.0)) {
             // ten updates, each rounded to f32 a few times (6e-8)
-            assert!((f64::from(*ours) / theirs - 1.0).abs() < 1e-6, "{ours} {theirs}");
+            assert!(
+                (f64::from(*ours) / theirs - 1.0).abs() < 1e-6,
+                "{ours} {theirs}"
+            );
         }
     }
 
@@ -254,8 +305,16 @@ mod tests {
         let device = Device::flex().autodiff();
         let module = two(&device);
         let gradients = GradientsParams::from_grads(loss(&module).backward(), &module);
-        let (_, update) = Optimizer::new(OptimizerSettings::with_learning_rate(0.1), 1).step(module, gradients);
-        let expected = [0.5f64, -1.0, 2.0, 0.25, 3.0 * 0.3f64.exp(), 3.0 * (-0.6f64).exp()];
+        let (_, update) =
+            Optimizer::new(OptimizerSettings::with_learning_rate(0.1), 1).step(module, gradients);
+        let expected = [
+            0.5f64,
+            -1.0,
+            2.0,
+            0.25,
+            3.0 * 0.3f64.exp(),
+            3.0 * (-0.6f64).exp(),
+        ];
         let expected = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
         assert!((update.grad_norm() - expected).abs() < 1e-5);
     }

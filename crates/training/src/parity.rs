@@ -81,8 +81,10 @@ pub enum ParityError {
 
 /// The directory of golden figures: `$PREFLAB_GOLDEN`, or `tests/golden` at the root of the repository.
 pub fn golden_directory() -> PathBuf {
-    std::env::var_os("PREFLAB_GOLDEN")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden"), PathBuf::from)
+    std::env::var_os("PREFLAB_GOLDEN").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden"),
+        PathBuf::from,
+    )
 }
 
 /// One golden file, in memory.
@@ -98,10 +100,18 @@ impl GoldenFile {
     /// # Errors
     /// If it cannot be read or is not JSON.
     pub fn open(path: &Path) -> Result<Self, ParityError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| ParityError::Read { path: path.to_owned(), source })?;
-        let root = serde_json::from_str(&text).map_err(|source| ParityError::Json { path: path.to_owned(), source })?;
-        let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
+        let text = std::fs::read_to_string(path).map_err(|source| ParityError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let root = serde_json::from_str(&text).map_err(|source| ParityError::Json {
+            path: path.to_owned(),
+            source,
+        })?;
+        let name = path.file_name().map_or_else(
+            || path.display().to_string(),
+            |n| n.to_string_lossy().into_owned(),
+        );
         Ok(Self { name, root })
     }
 
@@ -111,12 +121,19 @@ impl GoldenFile {
     /// If it is there but cannot be read or is not JSON.
     pub fn open_if_present(directory: &Path, name: &str) -> Result<Option<Self>, ParityError> {
         let path = directory.join(name);
-        if path.exists() { Self::open(&path).map(Some) } else { Ok(None) }
+        if path.exists() {
+            Self::open(&path).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// The whole file.
     pub fn root(&self) -> Node<'_> {
-        Node { value: &self.root, at: self.name.clone() }
+        Node {
+            value: &self.root,
+            at: self.name.clone(),
+        }
     }
 }
 
@@ -139,21 +156,32 @@ impl<'a> Node<'a> {
     }
 
     fn expected(&self, what: &str) -> ParityError {
-        ParityError::Expected { at: self.at.clone(), expected: what.to_owned() }
+        ParityError::Expected {
+            at: self.at.clone(),
+            expected: what.to_owned(),
+        }
     }
 
     /// The error for a `found` name here that no comparison covers.
     pub fn unknown(&self, found: &str) -> ParityError {
-        ParityError::Unknown { at: self.at.clone(), found: found.to_owned() }
+        ParityError::Unknown {
+            at: self.at.clone(),
+            found: found.to_owned(),
+        }
     }
 
     /// The error for something named here that cannot be used.
     pub fn unusable(&self, reason: impl fmt::Display) -> ParityError {
-        ParityError::Unusable { at: self.at.clone(), reason: reason.to_string() }
+        ParityError::Unusable {
+            at: self.at.clone(),
+            reason: reason.to_string(),
+        }
     }
 
     fn object(&self) -> Result<&'a Map<String, Value>, ParityError> {
-        self.value.as_object().ok_or_else(|| self.expected("an object"))
+        self.value
+            .as_object()
+            .ok_or_else(|| self.expected("an object"))
     }
 
     /// The keys of an object, in file order.
@@ -180,7 +208,8 @@ impl<'a> Node<'a> {
     /// # Errors
     /// If this is no object or has no such key.
     pub fn get(&self, key: &str) -> Result<Node<'a>, ParityError> {
-        self.find(key)?.ok_or_else(|| self.expected(&format!("a key `{key}`")))
+        self.find(key)?
+            .ok_or_else(|| self.expected(&format!("a key `{key}`")))
     }
 
     /// The value under `key`, unless it is absent or null.
@@ -189,7 +218,10 @@ impl<'a> Node<'a> {
     /// If this is no object.
     pub fn find(&self, key: &str) -> Result<Option<Node<'a>>, ParityError> {
         let value = self.object()?.get(key).filter(|value| !value.is_null());
-        Ok(value.map(|value| Node { value, at: format!("{}: {key}", self.at) }))
+        Ok(value.map(|value| Node {
+            value,
+            at: format!("{}: {key}", self.at),
+        }))
     }
 
     /// The elements of a list.
@@ -197,8 +229,18 @@ impl<'a> Node<'a> {
     /// # Errors
     /// If this is no list.
     pub fn items(&self) -> Result<Vec<Node<'a>>, ParityError> {
-        let items = self.value.as_array().ok_or_else(|| self.expected("a list"))?;
-        Ok(items.iter().enumerate().map(|(i, value)| Node { value, at: format!("{}[{i}]", self.at) }).collect())
+        let items = self
+            .value
+            .as_array()
+            .ok_or_else(|| self.expected("a list"))?;
+        Ok(items
+            .iter()
+            .enumerate()
+            .map(|(i, value)| Node {
+                value,
+                at: format!("{}[{i}]", self.at),
+            })
+            .collect())
     }
 
     /// A number.
@@ -222,7 +264,10 @@ impl<'a> Node<'a> {
     /// # Errors
     /// If this is none.
     pub fn index(&self) -> Result<usize, ParityError> {
-        let index = self.value.as_u64().ok_or_else(|| self.expected("a whole number of at least 0"))?;
+        let index = self
+            .value
+            .as_u64()
+            .ok_or_else(|| self.expected("a whole number of at least 0"))?;
         usize::try_from(index).map_err(|_| self.expected("a smaller number"))
     }
 
@@ -241,7 +286,10 @@ impl<'a> Node<'a> {
     pub fn truth(&self) -> Result<bool, ParityError> {
         match self.value {
             Value::Bool(truth) => Ok(*truth),
-            value => value.as_f64().map(|x| x != 0.0).ok_or_else(|| self.expected("true or false")),
+            value => value
+                .as_f64()
+                .map(|x| x != 0.0)
+                .ok_or_else(|| self.expected("true or false")),
         }
     }
 
@@ -282,7 +330,10 @@ impl<'a> Node<'a> {
     /// # Errors
     /// If this is none.
     pub fn mask(&self) -> Result<Vec<Vec<bool>>, ParityError> {
-        self.items()?.iter().map(|row| row.items()?.iter().map(Node::truth).collect()).collect()
+        self.items()?
+            .iter()
+            .map(|row| row.items()?.iter().map(Node::truth).collect())
+            .collect()
     }
 }
 
@@ -308,9 +359,15 @@ fn error_at_scale(ours: f64, theirs: f64, floor: f64) -> f64 {
 /// If the lengths differ.
 pub fn worst_relative_error(ours: &[f64], theirs: &[f64]) -> f64 {
     assert_eq!(ours.len(), theirs.len(), "as many numbers as the reference");
-    let largest = theirs.iter().filter(|x| x.is_finite()).fold(0.0_f64, |a, b| a.max(b.abs()));
+    let largest = theirs
+        .iter()
+        .filter(|x| x.is_finite())
+        .fold(0.0_f64, |a, b| a.max(b.abs()));
     let floor = (largest * 1e-3).max(1e-6);
-    ours.iter().zip(theirs).map(|(&a, &b)| error_at_scale(a, b, floor)).fold(0.0, f64::max)
+    ours.iter()
+        .zip(theirs)
+        .map(|(&a, &b)| error_at_scale(a, b, floor))
+        .fold(0.0, f64::max)
 }
 
 /// What a row of the table is about.
@@ -341,8 +398,11 @@ impl Parity {
     /// Counts one more case of `subject` and returns where its numbers are compared.
     pub fn case<'p>(&'p mut self, subject: Subject<'_>, case: &Node<'_>) -> Comparison<'p> {
         let found = self.rows.iter().position(|row| {
-            (row.family.as_str(), row.objective.as_str(), row.source.as_str())
-                == (subject.family, subject.objective, subject.source)
+            (
+                row.family.as_str(),
+                row.objective.as_str(),
+                row.source.as_str(),
+            ) == (subject.family, subject.objective, subject.source)
         });
         let index = found.unwrap_or_else(|| {
             self.rows.push(ParityRow {
@@ -359,7 +419,10 @@ impl Parity {
         let row = &mut self.rows[index];
         row.cases += 1;
         row.tolerance = row.tolerance.max(subject.tolerance);
-        Comparison { row, at: case.at().to_owned() }
+        Comparison {
+            row,
+            at: case.at().to_owned(),
+        }
     }
 
     /// The finished rows.
@@ -390,8 +453,11 @@ impl Comparison<'_> {
 
     /// Compares a list, see [`worst_relative_error`]. Another length counts as an infinite error.
     pub fn vector(&mut self, what: &str, ours: &[f64], theirs: &[f64]) {
-        let error =
-            if ours.len() == theirs.len() { worst_relative_error(ours, theirs) } else { f64::INFINITY };
+        let error = if ours.len() == theirs.len() {
+            worst_relative_error(ours, theirs)
+        } else {
+            f64::INFINITY
+        };
         self.keep_worst(what, error);
     }
 
@@ -406,7 +472,10 @@ mod tests {
     use super::*;
 
     fn file(text: &str) -> GoldenFile {
-        GoldenFile { name: "x.json".into(), root: serde_json::from_str(text).unwrap() }
+        GoldenFile {
+            name: "x.json".into(),
+            root: serde_json::from_str(text).unwrap(),
+        }
     }
 
     #[test]
@@ -414,10 +483,19 @@ mod tests {
         let file = file(r#"{"cases": [{"loss": "much"}]}"#);
         let case = &file.root().get("cases").unwrap().items().unwrap()[0];
         let error = case.get("loss").unwrap().number().unwrap_err();
-        assert_eq!(error.to_string(), "x.json: cases[0]: loss: expected a number");
-        assert_eq!(case.get("grad").unwrap_err().to_string(), "x.json: cases[0]: expected a key `grad`");
+        assert_eq!(
+            error.to_string(),
+            "x.json: cases[0]: loss: expected a number"
+        );
+        assert_eq!(
+            case.get("grad").unwrap_err().to_string(),
+            "x.json: cases[0]: expected a key `grad`"
+        );
         let error = case.only(&["seed"]).unwrap_err();
-        assert_eq!(error.to_string(), "x.json: cases[0]: `loss` is not covered by any comparison");
+        assert_eq!(
+            error.to_string(),
+            "x.json: cases[0]: `loss` is not covered by any comparison"
+        );
     }
 
     #[test]
@@ -433,7 +511,12 @@ mod tests {
     fn a_row_keeps_the_worst_of_its_cases() {
         let file = file("[1, 2]");
         let nodes = file.root().items().unwrap();
-        let subject = Subject { family: "f", objective: "o", source: "s", tolerance: 1e-6 };
+        let subject = Subject {
+            family: "f",
+            objective: "o",
+            source: "s",
+            tolerance: 1e-6,
+        };
         let mut parity = Parity::new();
         parity.case(subject, &nodes[0]).number("a", 1.0, 1.0);
         let mut case = parity.case(subject, &nodes[1]);

@@ -38,6 +38,9 @@ mod tests {
         assert_eq!(learning_rate(&settings, 3, 20), 1e-3);
         assert!((learning_rate(&settings, 19, 20) - 1e-3 / 17.0).abs() < 1e-12);
         settings.schedule = Schedule::Cosine;
-        assert!((learning_rate(&settings, 10, 20) - 5e-4 * (1.0 + (PI * 7.0 / 17.0).cos())).abs() < 1e-15);
+        assert!(
+            (learning_rate(&settings, 10, 20) - 5e-4 * (1.0 + (PI * 7.0 / 17.0).cos())).abs()
+                < 1e-15
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Named random streams: what each decides is seeded from the cell seed, equally for every arm.
 
-use rand::SeedableRng;
 use rand::RngExt;
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 /// What a random stream decides.
@@ -82,10 +82,25 @@ mod tests {
     #[test]
     fn streams_depend_on_seed_name_and_step_and_on_nothing_else() {
         let streams = Streams::new(3);
-        assert_eq!(streams.at(Stream::Sampling, 5), Streams::new(3).at(Stream::Sampling, 5));
-        assert_ne!(streams.at(Stream::Sampling, 5), streams.at(Stream::Sampling, 6));
-        assert_ne!(streams.at(Stream::Sampling, 5), streams.at(Stream::Evaluation, 5));
-        assert_ne!(streams.at(Stream::Sampling, 5), Streams::new(4).at(Stream::Sampling, 5));
-        assert_eq!(streams.rows(Stream::Sampling, 5, 3)[..2], streams.rows(Stream::Sampling, 5, 2));
+        assert_eq!(
+            streams.at(Stream::Sampling, 5),
+            Streams::new(3).at(Stream::Sampling, 5)
+        );
+        assert_ne!(
+            streams.at(Stream::Sampling, 5),
+            streams.at(Stream::Sampling, 6)
+        );
+        assert_ne!(
+            streams.at(Stream::Sampling, 5),
+            streams.at(Stream::Evaluation, 5)
+        );
+        assert_ne!(
+            streams.at(Stream::Sampling, 5),
+            Streams::new(4).at(Stream::Sampling, 5)
+        );
+        assert_eq!(
+            streams.rows(Stream::Sampling, 5, 3)[..2],
+            streams.rows(Stream::Sampling, 5, 2)
+        );
     }
 }

@@ -1,0 +1,233 @@
+//! Supervised fine-tuning: the start of every arm.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::module::Module;
+use burn::tensor::{Int, Tensor};
+use preflab_config::SftSettings;
+use preflab_data::TokenExample;
+use preflab_metrics::{Metric, Sink};
+use preflab_transformer::{CausalLm, Completions, TokenLogps};
+
+use crate::{Accumulated, Minibatches, Optimizer, Order, TrainError, Work, policy_parameters};
+
+/// Supervised fine-tuning on prompts with reference completions.
+///
+/// repeat for each update:
+///   1  take      the next examples of the order
+///   2  predict   log pi(y|x) of every completion token
+///   3  descend   minimise -sum log pi(y|x) / completion tokens of the update
+///
+/// The loss counts completion tokens only and weighs every token of an update alike, whatever micro-batch it is in.
+#[derive(Debug)]
+pub struct SftTrainer {
+    policy: CausalLm,
+    optimizer: Optimizer,
+    micro_batch: usize,
+    order: Order,
+    updates: usize,
+    parameters: usize,
+    trained: Work,
+}
+
+/// What one update measured, before it changed the policy.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SftUpdate {
+    /// Mean negative log-likelihood per completion token, nats.
+    pub loss: f64,
+    /// Mean entropy per completion token, nats.
+    pub entropy: f64,
+    /// Share of completion tokens that were the policy's most likely token; only where it was asked for.
+    pub accuracy: Option<f64>,
+    /// Global gradient norm before clipping.
+    pub grad_norm: f64,
+    /// Learning rate of the update.
+    pub learning_rate: f64,
+}
+
+impl SftTrainer {
+    /// A trainer of `policy`, a model on an autodiff device, over `examples` in `order`.
+    pub fn new(policy: CausalLm, settings: &SftSettings, order: Order, examples: usize) -> Self {
+        let batch = settings.batch_size.get();
+        let all = (examples * settings.epochs.get()).div_ceil(batch);
+        let updates = settings.max_updates.map_or(all, |most| all.min(most.get()));
+        Self {
+            parameters: policy_parameters(&policy),
+            policy,
+            optimizer: Optimizer::new(settings.optimizer, updates),
+            micro_batch: settings.micro_batch_size.map_or(batch, |micro| micro.get()),
+            order,
+            updates,
+            trained: Work::default(),
+        }
+    }
+
+    /// An order over `examples` as the settings and the random streams of a seed give it.
+    pub fn shuffled(settings: &SftSettings, streams: crate::Streams, examples: usize) -> Order {
+        Order::Shuffled(Minibatches::new(
+            streams,
+            examples,
+            settings.batch_size.get(),
+        ))
+    }
+
+    /// Updates that will be done in all.
+    pub fn updates(&self) -> usize {
+        self.updates
+    }
+
+    /// All updates, logged every `log_every` of them.
+    ///
+    /// # Errors
+    /// If the log cannot be written, `stop` was raised, or the loss is no longer a number.
+    pub fn run(
+        mut self,
+        examples: &[TokenExample],
+        held_out: &[TokenExample],
+        log_every: usize,
+        log: &mut dyn Sink,
+        stop: &AtomicBool,
+    ) -> Result<(CausalLm, Work), TrainError> {
+        for update in 0..self.updates {
+            if stop.load(Ordering::Relaxed) {
+                return Err(TrainError::Stopped);
+            }
+            let logged = update % log_every == 0 || update + 1 == self.updates;
+            let batch: Vec<&TokenExample> = self
+                .order
+                .update(update)
+                .into_iter()
+                .map(|index| &examples[index])
+                .collect();
+            let measured = self.step(&batch, logged);
+            if logged {
+                if !measured.loss.is_finite() {
+                    return Err(TrainError::Diverged {
+                        update,
+                        quantity: "loss",
+                        value: measured.loss,
+                    });
+                }
+                self.record(update, &measured, held_out, log)?;
+            }
+        }
+        log.flush()?;
+        Ok((self.policy, self.trained))
+    }
+
+    /// One update on `batch`.
+    pub fn step(&mut self, batch: &[&TokenExample], accuracy: bool) -> SftUpdate {
+        let device = self.policy.device();
+        let tokens: usize = batch.iter().map(|example| example.completion.len()).sum();
+        let mut gradients = Accumulated::new();
+        let (mut nll, mut entropy, mut correct) = (0.0, 0.0, 0.0);
+        for micro in by_length(batch, self.micro_batch) {
+            let completions = Completions::right_padded(&micro, &device);
+            if accuracy {
+                correct += correct_tokens(&self.policy, &completions);
+            }
+            let predicted = self.policy.completion_logps(&completions, 1.0);
+            let sum = predicted.logps.clone().sum();
+            nll -= scalar(&sum);
+            entropy += scalar(&predicted.entropy.clone().sum());
+            gradients.add(&self.policy, (sum.neg() / tokens as f64).backward());
+        }
+        let (policy, update) = self.optimizer.step(self.policy.clone(), gradients.take());
+        self.policy = policy;
+        let read = batch.iter().map(|example| example.tokens()).sum();
+        self.trained += Work {
+            updates: 1,
+            ..Work::training(read, self.parameters)
+        };
+        SftUpdate {
+            loss: nll / tokens as f64,
+            entropy: entropy / tokens as f64,
+            accuracy: accuracy.then(|| correct / tokens as f64),
+            grad_norm: update.grad_norm(),
+            learning_rate: update.learning_rate,
+        }
+    }
+
+    /// The policy as trained so far.
+    pub fn policy(&self) -> &CausalLm {
+        &self.policy
+    }
+
+    fn record(
+        &self,
+        update: usize,
+        measured: &SftUpdate,
+        held_out: &[TokenExample],
+        log: &mut dyn Sink,
+    ) -> Result<(), TrainError> {
+        let step = update as u64 + 1;
+        log.scalars(
+            step,
+            &[
+                (Metric::Loss, measured.loss),
+                (Metric::Perplexity, measured.loss.exp()),
+                (Metric::Entropy, measured.entropy),
+                (Metric::GradNorm, measured.grad_norm),
+                (Metric::LearningRate, measured.learning_rate),
+                (Metric::NumTokens, self.trained.trained_tokens as f64),
+            ],
+        )?;
+        if let Some(accuracy) = measured.accuracy {
+            log.scalar(step, Metric::MeanTokenAccuracy, accuracy)?;
+        }
+        if !held_out.is_empty() {
+            let loss = mean_nll(&self.policy.valid(), held_out, self.micro_batch);
+            log.scalar(step, Metric::EvalLoss, loss)?;
+            log.scalar(step, Metric::EvalPerplexity, loss.exp())?;
+        }
+        Ok(())
+    }
+}
+
+/// Mean negative log-likelihood per completion token of `examples`, nats.
+pub fn mean_nll(policy: &CausalLm, examples: &[TokenExample], micro_batch: usize) -> f64 {
+    let rows: Vec<&TokenExample> = examples.iter().collect();
+    let tokens: usize = rows.iter().map(|example| example.completion.len()).sum();
+    let sum: f64 = by_length(&rows, micro_batch)
+        .map(|micro| {
+            let completions = Completions::right_padded(&micro, &policy.device());
+            let TokenLogps { logps, .. } = policy.completion_logps(&completions, 1.0);
+            scalar(&logps.sum())
+        })
+        .sum();
+    -sum / tokens as f64
+}
+
+/// The examples in micro-batches of similar length, so that little is padded.
+fn by_length<'e>(
+    batch: &[&'e TokenExample],
+    micro_batch: usize,
+) -> impl Iterator<Item = Vec<(&'e [u32], &'e [u32])>> {
+    let mut rows = batch.to_vec();
+    rows.sort_by_key(|example| std::cmp::Reverse(example.tokens()));
+    let micro: Vec<Vec<_>> = rows
+        .chunks(micro_batch)
+        .map(|rows| {
+            rows.iter()
+                .map(|e| (e.prompt.as_slice(), e.completion.as_slice()))
+                .collect()
+        })
+        .collect();
+    micro.into_iter()
+}
+
+fn correct_tokens(policy: &CausalLm, completions: &Completions) -> f64 {
+    let logits: Tensor<2> = policy.valid().completion_logits(completions);
+    let n = logits.dims()[0];
+    let best: Tensor<1, Int> = logits.argmax(1).reshape([n]);
+    f64::from(
+        best.equal(completions.targets())
+            .float()
+            .sum()
+            .into_scalar::<f32>(),
+    )
+}
+
+fn scalar(value: &Tensor<1>) -> f64 {
+    f64::from(value.clone().into_scalar::<f32>())
+}

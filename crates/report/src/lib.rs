@@ -1,1 +1,4 @@
 //! Records to tables, figures, HTML, Markdown and CSV.
+
+mod escape;
+pub mod figure;

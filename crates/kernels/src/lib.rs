@@ -20,9 +20,11 @@
 //! One file: the public function, its composed form, the extension trait with the flex kernel, and a test that compares
 //! the two (see [`rms_norm`]).
 
+mod adamw;
 mod attention;
 mod flex;
 mod gemm;
+mod global_norm;
 mod linear;
 mod matrix;
 mod path;
@@ -37,7 +39,9 @@ mod token_logps;
 #[cfg(test)]
 mod testing;
 
+pub use adamw::{AdamwState, AdamwStep, adamw_update};
 pub use attention::{AttentionSettings, Segment, Segments, attention};
+pub use global_norm::global_norm;
 pub use linear::linear;
 pub use path::{Path, path, with_path};
 pub use rms_norm::rms_norm;

@@ -114,7 +114,7 @@ impl<T: DeserializeOwned> JsonLines<T> {
         let mut json = serde_json::Deserializer::from_str(text);
         let row = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let path = error.path().to_string();
-            let at = if path == "." {
+            let at = if path == "." || path == "?" {
                 String::new()
             } else {
                 format!("`{path}`: ")

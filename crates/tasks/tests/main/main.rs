@@ -1,0 +1,5 @@
+//! Behaviour of whole tasks, through the public interface.
+
+mod generated_verse;
+mod real_verse;
+mod shared;

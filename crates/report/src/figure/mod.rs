@@ -16,6 +16,7 @@
 //! assert!(figure.to_png(2.0).starts_with(b"\x89PNG"));
 //! ```
 
+mod area;
 mod axis;
 mod colour;
 mod font;

@@ -1,5 +1,6 @@
 //! A panel with two axes: lines, bands, dots, intervals.
 
+use super::area::{self, Area};
 use super::axis::{Axis, Ruler, Tick};
 use super::font;
 use super::legend::{Entry, Sample};
@@ -202,7 +203,8 @@ impl Plot {
             top: y + frame.top,
             width: self.width,
             height: self.height,
-            frame: &frame,
+            x: &frame.x,
+            y: &frame.y,
         };
         if !self.title.is_empty() {
             scene.text(
@@ -214,19 +216,19 @@ impl Plot {
                 Ink::Text,
             );
         }
-        self.draw_axes(scene, &area, x);
+        self.draw_axes(scene, &area, &frame, x);
         for mark in &self.marks {
             draw_mark(scene, &area, mark);
         }
     }
 
-    fn draw_axes(&self, scene: &mut Scene, area: &Area<'_>, outer_left: f64) {
+    fn draw_axes(&self, scene: &mut Scene, area: &Area<'_>, frame: &Frame, outer_left: f64) {
         let (left, top) = (area.left, area.top);
         let (right, bottom) = (left + self.width, top + self.height);
-        for tick in &area.frame.x_ticks {
+        for tick in &frame.x_ticks {
             let x = left + tick.share * self.width;
             scene.segment((x, top), (x, bottom), Ink::Grid, 1.0);
-            if area.frame.x_turned {
+            if frame.x_turned {
                 scene.turned_text(
                     x + 4.0,
                     bottom + 10.0,
@@ -247,7 +249,7 @@ impl Plot {
                 );
             }
         }
-        for tick in &area.frame.y_ticks {
+        for tick in &frame.y_ticks {
             let y = area.y_of_share(tick.share);
             scene.segment((left, y), (right, y), Ink::Grid, 1.0);
             scene.text(
@@ -265,7 +267,7 @@ impl Plot {
             1.0,
             Dash::Solid,
         );
-        let label_y = bottom + area.frame.bottom - 6.0;
+        let label_y = bottom + frame.bottom - 6.0;
         scene.text(
             left + self.width / 2.0,
             label_y,
@@ -375,74 +377,10 @@ struct Frame {
     x_turned: bool,
 }
 
-/// The rectangle between the axes.
-struct Area<'a> {
-    left: f64,
-    top: f64,
-    width: f64,
-    height: f64,
-    frame: &'a Frame,
-}
-
-impl Area<'_> {
-    fn y_of_share(&self, share: f64) -> f64 {
-        // Values grow upwards, names run downwards.
-        let from_top = if self.frame.y.is_categorical() {
-            share
-        } else {
-            1.0 - share
-        };
-        self.top + from_top * self.height
-    }
-
-    fn place(&self, (x, y): (f64, f64)) -> Option<(f64, f64)> {
-        let x = self.left + self.frame.x.share(x)? * self.width;
-        Some((x, self.y_of_share(self.frame.y.share(y)?)))
-    }
-
-    fn contains(&self, (x, y): (f64, f64)) -> bool {
-        let inside =
-            |value: f64, low: f64, size: f64| (low - 0.5..=low + size + 0.5).contains(&value);
-        inside(x, self.left, self.width) && inside(y, self.top, self.height)
-    }
-
-    fn clamp(&self, (x, y): (f64, f64)) -> (f64, f64) {
-        (
-            x.clamp(self.left, self.left + self.width),
-            y.clamp(self.top, self.top + self.height),
-        )
-    }
-
-    /// The part of the segment that lies inside (Liang and Barsky).
-    fn clip(&self, from: (f64, f64), to: (f64, f64)) -> Option<((f64, f64), (f64, f64))> {
-        let (dx, dy) = (to.0 - from.0, to.1 - from.1);
-        let (mut start, mut end) = (0.0_f64, 1.0_f64);
-        let sides = [
-            (-dx, from.0 - self.left),
-            (dx, self.left + self.width - from.0),
-            (-dy, from.1 - self.top),
-            (dy, self.top + self.height - from.1),
-        ];
-        for (toward, room) in sides {
-            if toward == 0.0 {
-                if room < 0.0 {
-                    return None;
-                }
-            } else if toward < 0.0 {
-                start = start.max(room / toward);
-            } else {
-                end = end.min(room / toward);
-            }
-        }
-        let at = |share: f64| (from.0 + share * dx, from.1 + share * dy);
-        (start <= end).then(|| (at(start), at(end)))
-    }
-}
-
 fn draw_mark(scene: &mut Scene, area: &Area<'_>, mark: &Mark) {
     match mark {
-        Mark::Line { points, style, .. } => draw_line(scene, area, points, *style),
-        Mark::Band { points, style } => draw_band(scene, area, points, *style),
+        Mark::Line { points, style, .. } => area::draw_line(scene, area, points, *style),
+        Mark::Band { points, style } => area::draw_band(scene, area, points, *style),
         Mark::Dots {
             points,
             radius,
@@ -492,7 +430,7 @@ fn draw_mark(scene: &mut Scene, area: &Area<'_>, mark: &Mark) {
         }
         Mark::Rule { x, y } => {
             let (right, bottom) = (area.left + area.width, area.top + area.height);
-            if let Some(share) = x.and_then(|x| area.frame.x.share(x)) {
+            if let Some(share) = x.and_then(|x| area.x.share(x)) {
                 let x = area.left + share * area.width;
                 scene.line(
                     vec![(x, area.top), (x, bottom)],
@@ -501,7 +439,7 @@ fn draw_mark(scene: &mut Scene, area: &Area<'_>, mark: &Mark) {
                     Dash::Dashed,
                 );
             }
-            if let Some(share) = y.and_then(|y| area.frame.y.share(y)) {
+            if let Some(share) = y.and_then(|y| area.y.share(y)) {
                 let y = area.y_of_share(share);
                 scene.line(
                     vec![(area.left, y), (right, y)],
@@ -510,73 +448,6 @@ fn draw_mark(scene: &mut Scene, area: &Area<'_>, mark: &Mark) {
                     Dash::Dashed,
                 );
             }
-        }
-    }
-}
-
-/// A line, cut at points that cannot be drawn and at the frame.
-fn draw_line(scene: &mut Scene, area: &Area<'_>, points: &[(f64, f64)], style: Style) {
-    let ink = Ink::Series(style.series);
-    let mut run: Vec<(f64, f64)> = Vec::new();
-    let mut finish = |run: &mut Vec<(f64, f64)>| {
-        let run = std::mem::take(run);
-        if run.len() > 1 {
-            scene.line(run, ink, 1.8, style.dash);
-        }
-    };
-    let placed: Vec<Option<(f64, f64)>> = points.iter().map(|&point| area.place(point)).collect();
-    for pair in placed.windows(2) {
-        let clipped = pair[0]
-            .zip(pair[1])
-            .and_then(|(from, to)| area.clip(from, to));
-        let Some((from, to)) = clipped else {
-            finish(&mut run);
-            continue;
-        };
-        if run.last() != Some(&from) {
-            finish(&mut run);
-            run.push(from);
-        }
-        run.push(to);
-    }
-    finish(&mut run);
-    // A point between two gaps has no line: show it as a dot.
-    for (index, point) in placed.iter().enumerate() {
-        let alone = |neighbour: Option<&Option<(f64, f64)>>| neighbour.is_none_or(Option::is_none);
-        let before = index.checked_sub(1).and_then(|before| placed.get(before));
-        if let Some((x, y)) = *point
-            && alone(before)
-            && alone(placed.get(index + 1))
-            && area.contains((x, y))
-        {
-            scene.shapes.push(Shape::Dot {
-                x,
-                y,
-                radius: 2.5,
-                marker: style.marker,
-                ink,
-                opacity: 1.0,
-            });
-        }
-    }
-}
-
-/// A band, one area for each run of points that can be drawn.
-fn draw_band(scene: &mut Scene, area: &Area<'_>, points: &[(f64, f64, f64)], style: Style) {
-    let placed: Vec<_> = points
-        .iter()
-        .map(|&(x, low, high)| area.place((x, low)).zip(area.place((x, high))))
-        .collect();
-    for run in placed.split(Option::is_none) {
-        let lower = run.iter().flatten().map(|(low, _)| area.clamp(*low));
-        let upper = run
-            .iter()
-            .flatten()
-            .rev()
-            .map(|(_, high)| area.clamp(*high));
-        let outline: Vec<(f64, f64)> = lower.chain(upper).collect();
-        if outline.len() > 2 {
-            scene.area(outline, Ink::Series(style.series), 0.18);
         }
     }
 }

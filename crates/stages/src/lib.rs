@@ -1,1 +1,17 @@
 //! The stages of an experiment, from task data to evaluation, run on the trainers.
+//!
+//! ```text
+//! task data -> supervised start -> candidates -> pairs -> reference log-probs -> DPO family
+//!                                                      -> reward model        -> PPO, RLOO, GRPO, best-of-n
+//! ```
+
+mod artifacts;
+pub mod candidates;
+mod error;
+pub mod evaluation;
+pub mod pairs;
+mod task_data;
+pub mod text_measures;
+
+pub use error::StageError;
+pub use task_data::TaskData;

@@ -1,0 +1,110 @@
+//! Several completions of each prompt, with their gold scores (section 4.2 of arXiv:2406.07327).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use preflab_config::{PreferenceSettings, SamplingSettings};
+use preflab_tasks::{Score, Split};
+use preflab_training::{Stream, Streams, TrainError, Work, policy_parameters};
+use preflab_transformer::CausalLm;
+use serde::{Deserialize, Serialize};
+
+use crate::{StageError, TaskData};
+
+/// Rows that are sampled together.
+const ROWS: usize = 256;
+
+/// The candidates of one prompt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptCandidates {
+    /// Index of the prompt among the training prompts.
+    pub prompt: usize,
+    /// Its candidates, in the order of their seeds.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One sampled completion.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Candidate {
+    /// Token ids, the end-of-sequence token included where it was sampled.
+    pub tokens: Vec<u32>,
+    /// Log-probability under the sampling policy, nats.
+    pub logp: f64,
+    /// Gold score.
+    pub score: Score,
+}
+
+/// How many training prompts get candidates: those that pairs are wanted for, and a quarter more for the prompts that
+/// will be dropped.
+pub fn prompts_wanted(settings: &PreferenceSettings, available: usize) -> usize {
+    let pairs = settings.pairs.get() + settings.held_out_pairs.get();
+    available.min(pairs + pairs / 4)
+}
+
+/// Samples candidates of the first training prompts from `policy`.
+///
+/// # Errors
+/// If the tokenizer fails or `stop` was raised.
+pub fn sample_candidates(
+    policy: &CausalLm,
+    data: &TaskData,
+    settings: &PreferenceSettings,
+    streams: Streams,
+    stop: &AtomicBool,
+) -> Result<(Vec<PromptCandidates>, Work), StageError> {
+    let prompts = data.task().prompts(Split::Train);
+    let wanted = prompts_wanted(settings, prompts.len());
+    let each = settings.candidates.get();
+    let mut work = Work::default();
+    let mut sampled = Vec::with_capacity(wanted);
+    for first in (0..wanted).step_by((ROWS / each).max(1)) {
+        if stop.load(Ordering::Relaxed) {
+            return Err(TrainError::Stopped.into());
+        }
+        let indices: Vec<usize> = (first..wanted.min(first + (ROWS / each).max(1))).collect();
+        let mut rows = Vec::with_capacity(indices.len() * each);
+        let mut seeds = Vec::with_capacity(rows.capacity());
+        for &index in &indices {
+            let ids = data.prompt(&prompts[index])?;
+            rows.extend(std::iter::repeat_n(ids, each));
+            seeds.extend(streams.rows(Stream::Candidates, prompts[index].id, each));
+        }
+        let answers = sample(policy, data, &rows, &seeds, &settings.sampling, &mut work);
+        for (&index, answers) in indices.iter().zip(answers.chunks(each)) {
+            let candidates = answers
+                .iter()
+                .map(|answer| {
+                    let (_, score) = data.score(&prompts[index], &answer.tokens)?;
+                    let logp = answer.logps.iter().map(|&logp| f64::from(logp)).sum();
+                    Ok(Candidate {
+                        tokens: answer.tokens.clone(),
+                        logp,
+                        score,
+                    })
+                })
+                .collect::<Result<_, StageError>>()?;
+            sampled.push(PromptCandidates {
+                prompt: index,
+                candidates,
+            });
+        }
+    }
+    Ok((sampled, work))
+}
+
+/// One completion of each of `prompts`, its cost added to `work`.
+pub(crate) fn sample(
+    policy: &CausalLm,
+    data: &TaskData,
+    prompts: &[Vec<u32>],
+    seeds: &[u64],
+    settings: &SamplingSettings,
+    work: &mut Work,
+) -> Vec<preflab_transformer::Generation> {
+    let answers = policy.generate(prompts, seeds, settings, &[data.tokenizer().eos()]);
+    let read = prompts.iter().map(Vec::len).sum();
+    let new = answers.iter().map(|answer| answer.tokens.len()).sum();
+    *work += Work::generation(read, new, policy_parameters(policy));
+    answers
+}

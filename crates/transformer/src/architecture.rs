@@ -34,10 +34,12 @@ pub struct Architecture {
 }
 
 /// What one block has of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Layer {
     /// A query sees this many of the latest keys, itself included; absent sees all.
     pub window: Option<usize>,
+    /// Factor on query-key products, usually `1 / sqrt(e)`.
+    pub scale: f64,
 }
 
 /// Grouped-query self-attention.
@@ -49,8 +51,6 @@ pub struct AttentionSettings {
     pub kv_heads: usize,
     /// Width of one head, `e`.
     pub head_width: usize,
-    /// Factor on query-key products, usually `1 / sqrt(e)`.
-    pub scale: f64,
     /// `cap * tanh(scores / cap)` before the softmax (Gemma 2).
     pub cap: Option<f64>,
     /// Biases of the query, key and value projections.
@@ -174,12 +174,17 @@ impl Architecture {
         Self {
             vocabulary,
             width,
-            layers: vec![Layer { window: None }; settings.layers.get()],
+            layers: vec![
+                Layer {
+                    window: None,
+                    scale: 1.0 / (head_width as f64).sqrt()
+                };
+                settings.layers.get()
+            ],
             attention: AttentionSettings {
                 heads,
                 kv_heads: settings.kv_heads.get(),
                 head_width,
-                scale: 1.0 / (head_width as f64).sqrt(),
                 cap: None,
                 qkv_bias: false,
                 output_bias: false,

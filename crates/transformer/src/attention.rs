@@ -2,15 +2,14 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
+use preflab_kernels::{Segments, attention, rotary};
 
-use crate::architecture::{AttentionSettings, NormKind, NormSettings};
-use crate::cache::LayerCache;
+use crate::architecture::{AttentionSettings, Layer, NormKind, NormSettings};
+use crate::cache::{Cache, Place};
 use crate::init::Initializer;
 use crate::linear::Linear;
 use crate::norm::Norm;
-use crate::ops;
 use crate::rotary::Rotation;
-use crate::visibility::Visibility;
 
 /// `softmax(q k^T * scale) v` per head, between four projections.
 #[derive(Module, Debug)]
@@ -29,12 +28,23 @@ pub struct Attention {
     pub k_norm: Option<Norm>,
     #[module(skip)]
     settings: AttentionSettings,
+    #[module(skip)]
+    layer: Layer,
+}
+
+/// What the blocks of one pass have in common.
+pub(crate) struct Pass<'a> {
+    pub rotation: Option<Rotation>,
+    pub segments: &'a Segments,
+    /// Keys and values of earlier tokens, and the place of the new ones among them.
+    pub cache: Option<(&'a mut Cache, Place)>,
 }
 
 impl Attention {
     pub(crate) fn init(
         d: usize,
         settings: &AttentionSettings,
+        layer: Layer,
         norm: NormSettings,
         initializer: &mut Initializer,
     ) -> Self {
@@ -59,55 +69,48 @@ impl Attention {
             q_norm: qk_norm.then(|| Norm::init(head_width, head_norm, initializer)),
             k_norm: qk_norm.then(|| Norm::init(head_width, head_norm, initializer)),
             settings: *settings,
+            layer,
         }
     }
 
-    /// `x`: `[b, t, d]`, the last `t` columns of `visibility`; earlier ones come from `cache`. Returns `[b, t, d]`.
-    pub(crate) fn forward(
-        &self,
-        x: Tensor<3>,
-        rotation: Option<&Rotation>,
-        visibility: &Visibility,
-        window: Option<usize>,
-        cache: Option<&mut LayerCache>,
-    ) -> Tensor<3> {
-        let [b, t, _] = x.dims();
+    /// `x`: `[n, d]`, in block `index`. Returns `[n, d]`.
+    pub(crate) fn forward(&self, x: Tensor<2>, index: usize, pass: &mut Pass) -> Tensor<2> {
+        let [n, _] = x.dims();
         let AttentionSettings {
             heads,
             kv_heads,
             head_width,
-            scale,
             cap,
             ..
         } = self.settings;
         let mut q = self
             .q_proj
             .forward(x.clone())
-            .reshape([b, t, heads, head_width]);
+            .reshape([n, heads, head_width]);
         let mut k = self
             .k_proj
             .forward(x.clone())
-            .reshape([b, t, kv_heads, head_width]);
-        let v = self
-            .v_proj
-            .forward(x)
-            .reshape([b, t, kv_heads, head_width])
-            .swap_dims(1, 2);
+            .reshape([n, kv_heads, head_width]);
+        let mut v = self.v_proj.forward(x).reshape([n, kv_heads, head_width]);
         if let (Some(q_norm), Some(k_norm)) = (&self.q_norm, &self.k_norm) {
             q = q_norm.forward(q);
             k = k_norm.forward(k);
         }
-        let (mut q, mut k) = (q.swap_dims(1, 2), k.swap_dims(1, 2));
-        if let Some(Rotation { cosine, sine }) = rotation {
-            q = ops::rotary(q, cosine.clone(), sine.clone());
-            k = ops::rotary(k, cosine.clone(), sine.clone());
+        if let Some(Rotation { cosine, sine }) = &pass.rotation {
+            q = rotary(q, cosine.clone(), sine.clone());
+            k = rotary(k, cosine.clone(), sine.clone());
         }
-        let (k, v) = match cache {
-            Some(cache) => cache.append(k, v, visibility.keys),
-            None => (k, v),
+        if let Some((cache, place)) = &mut pass.cache {
+            (k, v) = cache.write(index, k, v, place);
+        }
+        let Layer { window, scale } = self.layer;
+        let settings = preflab_kernels::AttentionSettings {
+            scale,
+            causal: true,
+            window,
+            cap,
         };
-        let y = ops::attention(q, k, v, visibility.hidden(window), scale, cap);
-        self.o_proj
-            .forward(y.swap_dims(1, 2).reshape([b, t, heads * head_width]))
+        let y = attention(q, k, v, pass.segments, &settings);
+        self.o_proj.forward(y.reshape([n, heads * head_width]))
     }
 }

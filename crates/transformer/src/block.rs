@@ -4,13 +4,10 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::architecture::{Architecture, Residual};
-use crate::attention::Attention;
-use crate::cache::LayerCache;
+use crate::attention::{Attention, Pass};
 use crate::init::Initializer;
 use crate::mlp::Mlp;
 use crate::norm::Norm;
-use crate::rotary::Rotation;
-use crate::visibility::Visibility;
 
 /// `x <- x + attention(norm(x))`, then `x <- x + mlp(norm(x))`, or one of the other [`Residual`] forms.
 #[derive(Module, Debug)]
@@ -32,7 +29,11 @@ pub struct Block {
 }
 
 impl Block {
-    pub(crate) fn init(architecture: &Architecture, initializer: &mut Initializer) -> Self {
+    pub(crate) fn init(
+        architecture: &Architecture,
+        index: usize,
+        initializer: &mut Initializer,
+    ) -> Self {
         let Architecture {
             width,
             norm,
@@ -43,9 +44,10 @@ impl Block {
             Residual::SequentialNormed => Some(Norm::init(width, norm, initializer)),
             Residual::Sequential | Residual::Parallel => None,
         };
+        let layer = architecture.layers[index];
         Self {
             input_layernorm: Norm::init(width, norm, initializer),
-            self_attn: Attention::init(width, &architecture.attention, norm, initializer),
+            self_attn: Attention::init(width, &architecture.attention, layer, norm, initializer),
             attention_output_layernorm: output_norm(initializer),
             post_attention_layernorm: Norm::init(width, norm, initializer),
             mlp: Mlp::init(width, &architecture.mlp, initializer),
@@ -54,19 +56,11 @@ impl Block {
         }
     }
 
-    /// `x`: `[b, t, d]`. Returns `[b, t, d]`.
-    pub(crate) fn forward(
-        &self,
-        x: Tensor<3>,
-        rotation: Option<&Rotation>,
-        visibility: &Visibility,
-        window: Option<usize>,
-        cache: Option<&mut LayerCache>,
-    ) -> Tensor<3> {
-        let normed = self.input_layernorm.forward(x.clone());
+    /// `x`: `[n, d]`, the stream before block `index`. Returns the stream after it.
+    pub(crate) fn forward(&self, x: Tensor<2>, index: usize, pass: &mut Pass) -> Tensor<2> {
         let attended = self
             .self_attn
-            .forward(normed, rotation, visibility, window, cache);
+            .forward(self.input_layernorm.forward(x.clone()), index, pass);
         match self.residual {
             Residual::Parallel => {
                 let fed = self
@@ -75,17 +69,17 @@ impl Block {
                 x + attended + fed
             }
             Residual::Sequential | Residual::SequentialNormed => {
-                let x = x + normed_output(&self.attention_output_layernorm, attended);
+                let x = x + normed(&self.attention_output_layernorm, attended);
                 let fed = self
                     .mlp
                     .forward(self.post_attention_layernorm.forward(x.clone()));
-                x + normed_output(&self.mlp_output_layernorm, fed)
+                x + normed(&self.mlp_output_layernorm, fed)
             }
         }
     }
 }
 
-fn normed_output(norm: &Option<Norm>, x: Tensor<3>) -> Tensor<3> {
+fn normed(norm: &Option<Norm>, x: Tensor<2>) -> Tensor<2> {
     match norm {
         Some(norm) => norm.forward(x),
         None => x,

@@ -1,7 +1,9 @@
 //! A language model: policy and reference.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Int, Tensor};
+use preflab_kernels::{linear, token_logps};
 
 use crate::architecture::Architecture;
 use crate::completions::Completions;
@@ -9,7 +11,6 @@ use crate::decoder::Decoder;
 use crate::init::Initializer;
 use crate::linear::Linear;
 use crate::logps::TokenLogps;
-use crate::ops;
 use crate::sequences::Sequences;
 
 /// A decoder with a head over the vocabulary.
@@ -48,34 +49,40 @@ impl CausalLm {
         self.decoder.device()
     }
 
-    /// Final hidden states, `[b, t, d]`.
+    /// Final hidden states, `[b, t, d]`; 0 on padding.
     pub fn hidden(&self, sequences: &Sequences) -> Tensor<3> {
         self.decoder.forward(sequences)
     }
 
-    /// Logits at every position, `[b, t, v]`. Training wants [`Self::completion_logps`], which never holds them all.
+    /// Logits at every position, `[b, t, v]`; 0 on padding. Training wants [`Self::completion_logps`], which never holds
+    /// them all.
     pub fn forward(&self, sequences: &Sequences) -> Tensor<3> {
-        let hidden = self.hidden(sequences);
-        let [b, t, d] = hidden.dims();
-        let logits = self.head(hidden.reshape([b * t, d]));
-        let v = logits.dims()[1];
-        logits.reshape([b, t, v])
+        let hidden = self
+            .decoder
+            .norm
+            .forward(self.decoder.stream(&sequences.packed(), None));
+        sequences.unpacked(self.logits(hidden))
     }
 
     /// Logits that predict each completion token, `[n, v]`, in the order of [`Completions::targets`].
     pub fn completion_logits(&self, completions: &Completions) -> Tensor<2> {
-        self.head(
-            self.decoder
-                .forward_at(&completions.sequences, completions.predicting()),
-        )
+        self.logits(self.completion_hidden(completions))
     }
 
     /// Log-probability and entropy of every completion token under `softmax(logits / temperature)`.
     ///
-    /// The head runs at completion positions only.
+    /// The head runs at completion positions only, and on most devices for a few of them at a time.
     pub fn completion_logps(&self, completions: &Completions, temperature: f64) -> TokenLogps {
-        let logits = self.completion_logits(completions);
-        let (logps, entropy) = ops::token_logps(logits, completions.targets(), temperature);
+        let hidden = self.completion_hidden(completions);
+        let (logps, entropy) = match self.architecture().logits_cap {
+            None => token_logps(
+                hidden,
+                self.head().transpose(),
+                completions.targets(),
+                temperature,
+            ),
+            Some(_) => logps_of(self.logits(hidden), completions.targets(), temperature),
+        };
         TokenLogps {
             logps: completions.spread(logps),
             entropy: completions.spread(entropy),
@@ -84,15 +91,44 @@ impl CausalLm {
         }
     }
 
-    /// Logits `[n, v]` of final hidden states `[n, d]`.
-    pub(crate) fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let logits = match &self.lm_head {
-            Some(head) => head.rows(hidden),
-            None => hidden.matmul(self.decoder.embed_tokens.weight.val().transpose()),
-        };
+    /// Final hidden states that predict each completion token, `[n, d]`.
+    fn completion_hidden(&self, completions: &Completions) -> Tensor<2> {
+        let laid = completions.predicting();
+        self.decoder.hidden_at(&laid.packed, laid.wanted)
+    }
+
+    /// Logits, `[n, v]`, of final hidden states, `[n, d]`.
+    pub(crate) fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        let logits = linear(hidden, self.head(), None);
         match self.architecture().logits_cap {
             Some(cap) => (logits / cap).tanh() * cap,
             None => logits,
         }
     }
+
+    /// `[d, v]`.
+    fn head(&self) -> Tensor<2> {
+        match &self.lm_head {
+            Some(head) => head.weight.val(),
+            None => self.decoder.embed_tokens.weight.val().transpose(),
+        }
+    }
+}
+
+/// Log-probability and entropy of each target, `[n]`, from logits, `[n, v]`.
+fn logps_of(
+    logits: Tensor<2>,
+    targets: Tensor<1, Int>,
+    temperature: f64,
+) -> (Tensor<1>, Tensor<1>) {
+    let [n, _] = logits.dims();
+    let logps = log_softmax(logits / temperature, 1);
+    let entropy = (logps.clone().exp() * logps.clone())
+        .sum_dim(1)
+        .neg()
+        .reshape([n]);
+    (
+        logps.gather(1, targets.reshape([n, 1])).reshape([n]),
+        entropy,
+    )
 }

@@ -1,99 +1,95 @@
 //! A batch of prompts with completions.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use preflab_kernels::{Segment, Segments};
 
-use crate::sequences::{Sequences, Side};
+use crate::packed::{Packed, indices, spread, token_ids};
 
-/// Rows of a prompt followed by a completion, and for every completion token the position that predicts it.
+/// Rows of a prompt followed by a completion.
 ///
-/// Completion tensors are `[b, c]`, `c` the longest completion: column `j` is the row's `j`-th completion token on either
-/// padding side, and cells past the end of a completion are 0.
+/// Nothing is padded: the tokens of all rows are computed on one after the other, and a prompt that several rows share (the
+/// two answers of a pair, the candidates of one question) is computed once. Results are `[b, c]`, `c` the longest
+/// completion: column `j` is the row's `j`-th completion token, and cells past the end of a completion are 0.
 #[derive(Debug, Clone)]
 pub struct Completions {
-    /// Prompts and completions.
-    pub sequences: Sequences,
     /// `[b, c]`, 1 on completion tokens, 0 elsewhere; without autodiff.
     pub mask: Tensor<2>,
     /// Completion tokens of each row.
     pub lengths: Vec<usize>,
-    /// Flat position in `b * t` before each of the `n` completion tokens, `[n]`.
-    predicting: Tensor<1, Int>,
-    /// The `n` completion tokens, `[n]`.
+    /// (prompt, completion) of each row.
+    rows: Vec<(Vec<u32>, Vec<u32>)>,
+    /// The `n` completion tokens, row after row, `[n]`.
     targets: Tensor<1, Int>,
     /// For each cell of `[b, c]` its place among the `n`, or `n` where there is none, `[b * c]`.
     cells: Tensor<1, Int>,
 }
 
+/// A batch laid out for the decoder.
+pub(crate) struct Laid {
+    pub packed: Packed,
+    /// Indices of the packed tokens asked for.
+    pub wanted: Tensor<1, Int>,
+}
+
+/// Which hidden states are wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Of the token before each completion token.
+    Before,
+    /// Of the last token of each row.
+    Last,
+}
+
 impl Completions {
-    /// `rows`: (prompt, completion) of each row, starting at column 0.
+    /// `rows`: (prompt, completion) of each row; a completion carries its end-of-sequence token.
     ///
     /// # Panics
     /// If there is no row, or a prompt is empty: its last token predicts the first token of the completion.
-    pub fn right_padded(rows: &[(&[u32], &[u32])], device: &Device) -> Self {
-        Self::padded(rows, Side::Right, device)
-    }
-
-    /// `rows`: (prompt, completion) of each row, ending in the last column.
-    ///
-    /// # Panics
-    /// If there is no row, or a prompt is empty: its last token predicts the first token of the completion.
-    pub fn left_padded(rows: &[(&[u32], &[u32])], device: &Device) -> Self {
-        Self::padded(rows, Side::Left, device)
-    }
-
-    /// `rows`: (prompt, completion) of each row, padded on `side`.
-    ///
-    /// # Panics
-    /// If there is no row, or a prompt is empty: its last token predicts the first token of the completion.
-    pub fn padded(rows: &[(&[u32], &[u32])], side: Side, device: &Device) -> Self {
-        let joined: Vec<Vec<u32>> = rows
-            .iter()
-            .map(|(prompt, completion)| [*prompt, *completion].concat())
-            .collect();
-        let joined: Vec<&[u32]> = joined.iter().map(Vec::as_slice).collect();
-        let sequences = Sequences::padded(&joined, side, device);
+    pub fn new(rows: &[(&[u32], &[u32])], device: &Device) -> Self {
+        assert!(!rows.is_empty(), "at least one row");
+        assert!(
+            rows.iter().all(|(prompt, _)| !prompt.is_empty()),
+            "a prompt holds at least one token"
+        );
+        let device = &device.clone().inner();
         let lengths: Vec<usize> = rows
             .iter()
             .map(|(_, completion)| completion.len())
             .collect();
+        let width = lengths.iter().copied().max().unwrap_or(0).max(1);
         let total: usize = lengths.iter().sum();
-        let (columns, width) = (
-            sequences.columns(),
-            lengths.iter().copied().max().unwrap_or(0).max(1),
-        );
-
-        let (mut predicting, mut targets) = (Vec::with_capacity(total), Vec::with_capacity(total));
-        let mut cells = vec![total as i64; rows.len() * width];
+        // A batch of empty completions still computes one token, which no cell refers to.
+        let mut cells = vec![total.max(1); rows.len() * width];
         let mut mask = vec![0f32; rows.len() * width];
-        for (row, ((prompt, completion), span)) in rows.iter().zip(&sequences.spans).enumerate() {
-            assert!(!prompt.is_empty(), "a prompt holds at least one token");
-            let before = row * columns + span.start + prompt.len() - 1;
-            for (place, &token) in completion.iter().enumerate() {
-                cells[row * width + place] = targets.len() as i64;
-                mask[row * width + place] = 1.0;
-                predicting.push((before + place) as i64);
-                targets.push(i64::from(token));
+        let mut place = 0;
+        for (row, &length) in lengths.iter().enumerate() {
+            for cell in row * width..row * width + length {
+                cells[cell] = place;
+                mask[cell] = 1.0;
+                place += 1;
             }
         }
-        if total == 0 {
-            // A batch of empty completions still runs: one token that no cell refers to.
-            predicting.push(0);
-            targets.push(0);
-            cells.fill(1);
-        }
-        let device = &device.clone().inner();
-        let vector = |values: Vec<i64>| {
-            let count = values.len();
-            Tensor::from_data(TensorData::new(values, [count]), device)
-        };
+        let targets = rows
+            .iter()
+            .flat_map(|(_, completion)| completion.iter().copied());
+        let nothing = (total == 0).then_some(0);
         Self {
             mask: Tensor::from_data(TensorData::new(mask, [rows.len(), width]), device),
             lengths,
-            predicting: vector(predicting),
-            targets: vector(targets),
-            cells: vector(cells),
-            sequences,
+            rows: rows
+                .iter()
+                .map(|(prompt, completion)| (prompt.to_vec(), completion.to_vec()))
+                .collect(),
+            targets: token_ids(targets.chain(nothing), device),
+            cells: indices(cells, device),
         }
+    }
+
+    /// [`Self::new`].
+    pub fn right_padded(rows: &[(&[u32], &[u32])], device: &Device) -> Self {
+        Self::new(rows, device)
     }
 
     /// Number of rows, `b`.
@@ -111,21 +107,103 @@ impl Completions {
         self.lengths.iter().sum()
     }
 
-    /// The completion tokens of all rows, one after the other, `[n]`.
+    /// Tokens a decoder computes on for [`CausalLm::completion_logps`](crate::CausalLm::completion_logps): shared prompts
+    /// once, and no last tokens, which predict nothing.
+    pub fn computed_tokens(&self) -> usize {
+        self.laid(Wanted::Before).packed.positions.len()
+    }
+
+    /// The completion tokens of all rows, one after the other, `[n]` (one token of no row if all completions are empty).
     pub fn targets(&self) -> Tensor<1, Int> {
         self.targets.clone()
     }
 
-    /// Flat position in `b * t` of the hidden state that predicts each of [`Self::targets`], `[n]`.
-    pub fn predicting(&self) -> Tensor<1, Int> {
-        self.predicting.clone()
-    }
-
     /// Values of [`Self::targets`], `[n]`, in their cells of `[b, c]`; other cells are 0.
     pub fn spread(&self, values: Tensor<1>) -> Tensor<2> {
-        let zero = Tensor::zeros([1], &values.device().inner());
-        Tensor::cat(vec![values, zero], 0)
-            .select(0, self.cells.clone())
-            .reshape([self.rows(), self.width()])
+        let [n] = values.dims();
+        spread(values.reshape([n, 1]), self.cells.clone()).reshape([self.rows(), self.width()])
+    }
+
+    /// The batch, with the tokens that predict [`Self::targets`] wanted.
+    pub(crate) fn predicting(&self) -> Laid {
+        self.laid(Wanted::Before)
+    }
+
+    /// The batch, with the last token of each row wanted.
+    pub(crate) fn ending(&self) -> Laid {
+        self.laid(Wanted::Last)
+    }
+
+    fn laid(&self, wanted: Wanted) -> Laid {
+        let mut of_prompt: BTreeMap<&[u32], Vec<usize>> = BTreeMap::new();
+        for (row, (prompt, _)) in self.rows.iter().enumerate() {
+            of_prompt.entry(prompt).or_default().push(row);
+        }
+        let mut groups: Vec<(&[u32], Vec<usize>)> = of_prompt.into_iter().collect();
+        groups.sort_by_key(|(_, rows)| rows[0]);
+
+        let (mut ids, mut positions, mut segments) = (Vec::new(), Vec::new(), Vec::new());
+        // The packed index of each row's prompt end, and of its first completion token.
+        let mut places = vec![(0, 0); self.rows.len()];
+        for (prompt, rows) in groups {
+            let start = ids.len();
+            ids.extend_from_slice(prompt);
+            positions.extend(0..prompt.len());
+            let prompt = start..ids.len();
+            let alone = rows.len() == 1;
+            if !alone {
+                segments.push(Segment::alone(prompt.clone()));
+            }
+            for row in rows {
+                let completion = self.rows[row].1.as_slice();
+                let read = match wanted {
+                    Wanted::Before => &completion[..completion.len().saturating_sub(1)],
+                    Wanted::Last => completion,
+                };
+                places[row] = (prompt.end - 1, ids.len());
+                let tokens = ids.len()..ids.len() + read.len();
+                ids.extend_from_slice(read);
+                positions.extend(prompt.len()..prompt.len() + read.len());
+                if alone {
+                    segments.push(Segment::alone(prompt.start..tokens.end));
+                } else if !tokens.is_empty() {
+                    segments.push(Segment {
+                        prefix: prompt.clone(),
+                        ..Segment::alone(tokens)
+                    });
+                }
+            }
+        }
+
+        let rows = places.into_iter().zip(&self.lengths);
+        let mut found: Vec<usize> = match wanted {
+            Wanted::Before => rows
+                .flat_map(|((before, first), &length)| {
+                    (0..length).map(move |j| if j == 0 { before } else { first + j - 1 })
+                })
+                .collect(),
+            Wanted::Last => rows
+                .map(|((before, first), &length)| {
+                    if length == 0 {
+                        before
+                    } else {
+                        first + length - 1
+                    }
+                })
+                .collect(),
+        };
+        if found.is_empty() {
+            found.push(0);
+        }
+        let device = &self.mask.device();
+        let packed = Packed {
+            ids: token_ids(ids, device),
+            positions,
+            segments: Segments::new(segments),
+        };
+        Laid {
+            packed,
+            wanted: indices(found, device),
+        }
     }
 }

@@ -1,17 +1,16 @@
 //! Embedding, blocks and final norm: what policy, reference, reward model and value model have in common.
 
-use std::ops::Range;
-
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 
 use crate::architecture::{Architecture, Positions};
+use crate::attention::Pass;
 use crate::block::Block;
-use crate::cache::Cache;
+use crate::cache::{Cache, Place};
 use crate::init::Initializer;
 use crate::norm::Norm;
+use crate::packed::{Packed, indices};
 use crate::sequences::Sequences;
-use crate::visibility::Visibility;
 
 /// A table of vectors.
 #[derive(Module, Debug)]
@@ -46,18 +45,16 @@ impl Decoder {
         } = *architecture;
         Self {
             embed_tokens: Embedding {
-                weight: initializer.normal(vocabulary, width),
+                weight: initializer.matrix(vocabulary, width),
             },
             embed_positions: match architecture.positions {
                 Positions::Learned => Some(Embedding {
-                    weight: initializer.normal(context, width),
+                    weight: initializer.matrix(context, width),
                 }),
                 Positions::Rotary(_) => None,
             },
-            layers: architecture
-                .layers
-                .iter()
-                .map(|_| Block::init(architecture, initializer))
+            layers: (0..architecture.layers.len())
+                .map(|index| Block::init(architecture, index, initializer))
                 .collect(),
             norm: Norm::init(width, norm, initializer),
             architecture: architecture.clone(),
@@ -74,78 +71,52 @@ impl Decoder {
         self.embed_tokens.weight.val().device().inner()
     }
 
-    /// Final hidden states, `[b, t, d]`.
+    /// Final hidden states, `[b, t, d]`; 0 on padding.
+    ///
+    /// # Panics
+    /// If a row is longer than the learned positions.
     pub fn forward(&self, sequences: &Sequences) -> Tensor<3> {
-        self.norm.forward(self.stream(sequences))
+        sequences.unpacked(self.norm.forward(self.stream(&sequences.packed(), None)))
     }
 
-    /// Final hidden states at the flat positions `rows` of `b * t`, `[n, d]`.
-    pub fn forward_at(&self, sequences: &Sequences, rows: Tensor<1, Int>) -> Tensor<2> {
-        let stream = self.stream(sequences);
-        let [b, t, d] = stream.dims();
+    /// Final hidden states of the tokens `wanted`, `[n, d]`.
+    pub(crate) fn hidden_at(&self, packed: &Packed, wanted: Tensor<1, Int>) -> Tensor<2> {
         self.norm
-            .forward(stream.reshape([b * t, d]).select(0, rows))
+            .forward(self.stream(packed, None).select(0, wanted))
     }
 
-    /// The residual stream after the last block, before the final norm, `[b, t, d]`.
-    fn stream(&self, sequences: &Sequences) -> Tensor<3> {
-        let t = sequences.columns();
-        self.extend(sequences.ids.clone(), &sequences.spans, t, None)
-    }
-
-    /// The residual stream of `ids`, `[b, t]`, the last `t` of `columns` columns; earlier ones come from `cache`.
-    pub(crate) fn extend(
-        &self,
-        ids: Tensor<2, Int>,
-        spans: &[Range<usize>],
-        columns: usize,
-        mut cache: Option<&mut Cache>,
-    ) -> Tensor<3> {
-        let [_, t] = ids.dims();
+    /// The residual stream after the last block, before the final norm, `[n, d]`. With a cache, the keys of the segments
+    /// are tokens of the cache, among which the new ones take their place.
+    pub(crate) fn stream(&self, tokens: &Packed, cache: Option<(&mut Cache, Place)>) -> Tensor<2> {
         let device = self.device();
-        let first = columns - t;
-        let positions: Vec<Vec<usize>> = spans
-            .iter()
-            .map(|span| {
-                (first..columns)
-                    .map(|column| column.saturating_sub(span.start))
-                    .collect()
-            })
-            .collect();
-        let mut x = lookup(&self.embed_tokens, ids);
+        let mut x = self.embed_tokens.weight.val().select(0, tokens.ids.clone());
         if let Some(scale) = self.architecture.embedding_scale {
             x = x * scale;
         }
+        if let Some(table) = &self.embed_positions {
+            let highest = tokens.positions.iter().copied().max().unwrap_or(0);
+            let context = self.architecture.context;
+            assert!(
+                highest < context,
+                "a token at position {highest} in a context of {context}"
+            );
+            x = x + table
+                .weight
+                .val()
+                .select(0, indices(tokens.positions.iter().copied(), &device));
+        }
         let rotation = match &self.architecture.positions {
-            Positions::Rotary(rotary) => Some(rotary.at(&positions, &device)),
+            Positions::Rotary(rotary) => Some(rotary.at(&tokens.positions, &device)),
             Positions::Learned => None,
         };
-        if let Some(table) = &self.embed_positions {
-            let last = self.architecture.context - 1;
-            let flat: Vec<i64> = positions
-                .iter()
-                .flatten()
-                .map(|&position| position.min(last) as i64)
-                .collect();
-            x = x + lookup(
-                table,
-                Tensor::from_data(TensorData::new(flat, [spans.len(), t]), &device),
-            );
-        }
-        let visibility = Visibility::new(spans.to_vec(), t, columns, device);
-        for (index, (block, layer)) in self
-            .layers
-            .iter()
-            .zip(&self.architecture.layers)
-            .enumerate()
-        {
-            let cache = cache.as_mut().map(|cache| &mut cache.layers[index]);
-            x = block.forward(x, rotation.as_ref(), &visibility, layer.window, cache);
+        let mut pass = Pass {
+            rotation,
+            segments: &tokens.segments,
+            cache,
+        };
+        for (index, block) in self.layers.iter().enumerate() {
+            x = block.forward(x, index, &mut pass);
         }
         x
     }
-}
-
-fn lookup(table: &Embedding, ids: Tensor<2, Int>) -> Tensor<3> {
-    burn::tensor::module::embedding(table.weight.val(), ids)
 }

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use burn::module::Module;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 use preflab_config::SamplingSettings;
+use preflab_kernels::{Segment, Segments};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::architecture::Positions;
-use crate::cache::Cache;
+use crate::cache::{Cache, Place};
 use crate::causal_lm::CausalLm;
+use crate::packed::{Packed, indices, token_ids};
 use crate::sampling::{Choice, choose};
-use crate::sequences::Sequences;
 
 /// Tokens of one forward pass over prompts; longer batches are read in several passes.
 const PREFILL_TOKENS: usize = 4096;
@@ -35,8 +36,10 @@ pub struct Generation {
 struct Active {
     /// Index among the results.
     row: usize,
-    /// First column of its prompt.
-    start: usize,
+    /// Where the cache holds its prompt.
+    prompt: Range<usize>,
+    /// Where the cache holds its own tokens so far, and will hold the next.
+    own: Range<usize>,
     /// Most tokens it may still get.
     left: usize,
     generator: ChaCha8Rng,
@@ -45,12 +48,12 @@ struct Active {
 impl CausalLm {
     /// Samples one completion for each prompt.
     ///
-    /// - `prompts`: token ids, none empty; equal prompts are read once.
+    /// - `prompts`: token ids, none empty; equal prompts are read, and kept, once.
     /// - `seeds`: one for each prompt. A row depends on its own prompt and seed alone, not on the rest of the batch (up
     ///   to rounding in the logits).
     /// - `stop`: tokens that end a completion; none lets every row run to `max_tokens`.
     ///
-    /// No autodiff takes place, whatever the model's device.
+    /// Rows that are done are computed no further. No autodiff takes place, whatever the model's device.
     ///
     /// # Panics
     /// If a prompt is empty, or longer than the learned positions of the model.
@@ -62,10 +65,10 @@ impl CausalLm {
         stop: &[u32],
     ) -> Vec<Generation> {
         assert_eq!(prompts.len(), seeds.len(), "one seed a prompt");
-        if prompts.is_empty() {
-            return Vec::new();
-        }
-        let model = self.valid();
+        assert!(
+            prompts.iter().all(|prompt| !prompt.is_empty()),
+            "a prompt holds at least one token"
+        );
         let mut results = vec![
             Generation {
                 tokens: Vec::new(),
@@ -74,72 +77,61 @@ impl CausalLm {
             };
             prompts.len()
         ];
-
+        if prompts.is_empty() {
+            return results;
+        }
+        let model = self.valid();
+        let device = &model.device();
         let distinct = Distinct::new(prompts);
-        let longest = distinct.prompts[0].len();
-        let columns = longest + settings.max_tokens.get();
-        let mut active: Vec<Active> = prompts
-            .iter()
-            .zip(seeds)
-            .enumerate()
-            .map(|(row, (prompt, &seed))| Active {
-                row,
-                start: longest - prompt.len(),
-                left: model.room(prompt.len(), settings.max_tokens.get()),
-                generator: ChaCha8Rng::seed_from_u64(seed),
+        // The last token of a completion is never read.
+        let room = settings.max_tokens.get() - 1;
+        let mut cache = Cache::new(
+            model.architecture(),
+            distinct.tokens() + prompts.len() * room,
+            device,
+        );
+        let mut logits = model.read(&distinct, &mut cache);
+        logits = logits.select(0, indices(distinct.of_row.iter().copied(), device));
+        let mut active: Vec<Active> = (0..prompts.len())
+            .map(|row| {
+                let start = distinct.tokens() + row * room;
+                Active {
+                    row,
+                    prompt: distinct.places[distinct.of_row[row]].clone(),
+                    own: start..start,
+                    left: model.longest(prompts[row].len(), settings.max_tokens.get()),
+                    generator: ChaCha8Rng::seed_from_u64(seeds[row]),
+                }
             })
             .collect();
 
-        let (cache, logits) = model.prefill(&distinct.prompts, longest);
-        let rows = indices(distinct.of_row.iter().copied(), &model.device());
-        let mut logits = logits.select(0, rows.clone());
-        let mut cache = cache.gather(&rows, 0, longest, columns);
-        let mut filled = longest;
-        let mut room = columns;
-
         loop {
             let choices = sample(logits, &mut active, settings);
-            let mut kept = Vec::with_capacity(active.len());
             let mut last = Vec::with_capacity(active.len());
-            for (place, (row, choice)) in active.iter_mut().zip(&choices).enumerate() {
+            let mut choices = choices.into_iter();
+            active.retain_mut(|row| {
+                let Choice { token, logp } = choices.next().expect("a choice for each row");
                 let result = &mut results[row.row];
-                result.tokens.push(choice.token);
-                result.logps.push(choice.logp);
-                result.finished = stop.contains(&choice.token);
+                result.tokens.push(token);
+                result.logps.push(logp);
+                result.finished = stop.contains(&token);
                 row.left -= 1;
-                if !result.finished && row.left > 0 {
-                    kept.push(place);
-                    last.push(i64::from(choice.token));
+                let goes_on = !result.finished && row.left > 0;
+                if goes_on {
+                    row.own.end += 1;
+                    last.push(token);
                 }
-            }
-            if kept.is_empty() {
+                goes_on
+            });
+            if active.is_empty() {
                 return results;
             }
-            if kept.len() < active.len() {
-                let mut place = 0;
-                active.retain(|_| {
-                    place += 1;
-                    kept.binary_search(&(place - 1)).is_ok()
-                });
-                let trim = active.iter().map(|row| row.start).min().unwrap_or(0);
-                cache = cache.gather(
-                    &indices(kept.into_iter(), &model.device()),
-                    trim,
-                    filled,
-                    room - trim,
-                );
-                active.iter_mut().for_each(|row| row.start -= trim);
-                (filled, room) = (filled - trim, room - trim);
-            }
-            filled += 1;
-            let ids = Tensor::from_data(TensorData::new(last, [active.len(), 1]), &model.device());
-            let spans: Vec<Range<usize>> = active.iter().map(|row| row.start..filled).collect();
-            logits = model.last_logits(ids, &spans, filled, &mut cache);
+            logits = model.step(last, &active, &mut cache);
         }
     }
 
     /// Most tokens that may follow a prompt of `prompt` tokens.
-    fn room(&self, prompt: usize, max_tokens: usize) -> usize {
+    fn longest(&self, prompt: usize, max_tokens: usize) -> usize {
         match self.architecture().positions {
             Positions::Rotary(_) => max_tokens,
             Positions::Learned => {
@@ -154,72 +146,106 @@ impl CausalLm {
         }
     }
 
-    /// Reads prompts sorted by falling length. Returns the cache, `longest` columns wide with the prompts at its right
-    /// end, and the logits that follow each prompt, `[u, v]`.
-    fn prefill(&self, prompts: &[&[u32]], longest: usize) -> (Cache, Tensor<2>) {
+    /// Reads the prompts into the first tokens of the cache. Returns the logits that follow each, `[u, v]`.
+    fn read(&self, distinct: &Distinct, cache: &mut Cache) -> Tensor<2> {
         let device = &self.device();
-        let mut whole = Cache::new(self.architecture(), prompts.len(), longest, device);
         let mut logits = Vec::new();
         let mut done = 0;
-        while done < prompts.len() {
-            let width = prompts[done].len();
-            let count = (PREFILL_TOKENS / width).clamp(1, prompts.len() - done);
-            let sequences = Sequences::left_padded(&prompts[done..done + count], device);
-            let mut part = Cache::new(self.architecture(), count, width, device);
-            logits.push(self.last_logits(sequences.ids, &sequences.spans, width, &mut part));
-            whole.write(part, done, longest - width);
+        while done < distinct.prompts.len() {
+            let from = distinct.places[done].start;
+            let fits = |place: &&Range<usize>| place.end - from <= PREFILL_TOKENS;
+            let count = distinct.places[done..]
+                .iter()
+                .take_while(fits)
+                .count()
+                .max(1);
+            let (prompts, places) = (
+                &distinct.prompts[done..done + count],
+                &distinct.places[done..done + count],
+            );
+            let queries = |place: &Range<usize>| place.start - from..place.end - from;
+            let segments = places.iter().map(|place| Segment {
+                queries: queries(place),
+                keys: place.clone(),
+                prefix: 0..0,
+            });
+            let tokens = Packed {
+                ids: token_ids(
+                    prompts.iter().flat_map(|prompt| prompt.iter().copied()),
+                    device,
+                ),
+                positions: prompts.iter().flat_map(|prompt| 0..prompt.len()).collect(),
+                segments: Segments::new(segments.collect()),
+            };
+            let ends = indices(places.iter().map(|place| place.end - from - 1), device);
+            let place = Place::Range(from..places[count - 1].end);
+            let stream = self.decoder.stream(&tokens, Some((&mut *cache, place)));
+            logits.push(self.logits(self.decoder.norm.forward(stream.select(0, ends))));
             done += count;
         }
-        (whole, Tensor::cat(logits, 0))
+        Tensor::cat(logits, 0)
     }
 
-    /// Logits after the last column, `[b, v]`.
-    fn last_logits(
-        &self,
-        ids: Tensor<2, Int>,
-        spans: &[Range<usize>],
-        columns: usize,
-        cache: &mut Cache,
-    ) -> Tensor<2> {
-        let stream = self.decoder.extend(ids, spans, columns, Some(cache));
-        let [b, t, d] = stream.dims();
-        let last = stream.narrow(1, t - 1, 1).reshape([b, d]);
-        self.head(self.decoder.norm.forward(last))
+    /// Reads the newest token of each row. Returns the logits that follow, `[b, v]`.
+    fn step(&self, last: Vec<u32>, rows: &[Active], cache: &mut Cache) -> Tensor<2> {
+        let device = &self.device();
+        let segments = rows.iter().enumerate().map(|(query, row)| Segment {
+            queries: query..query + 1,
+            keys: row.own.clone(),
+            prefix: row.prompt.clone(),
+        });
+        let tokens = Packed {
+            ids: token_ids(last, device),
+            positions: rows
+                .iter()
+                .map(|row| row.prompt.len() + row.own.len() - 1)
+                .collect(),
+            segments: Segments::new(segments.collect()),
+        };
+        let place = Place::Scattered(indices(rows.iter().map(|row| row.own.end - 1), device));
+        let stream = self.decoder.stream(&tokens, Some((cache, place)));
+        self.logits(self.decoder.norm.forward(stream))
     }
 }
 
-/// The distinct prompts of a batch, longest first.
+/// The distinct prompts of a batch.
 struct Distinct<'a> {
     prompts: Vec<&'a [u32]>,
+    /// Where each lies among the tokens of all.
+    places: Vec<Range<usize>>,
     /// For each row of the batch its prompt among `prompts`.
     of_row: Vec<usize>,
 }
 
 impl<'a> Distinct<'a> {
     fn new(rows: &'a [Vec<u32>]) -> Self {
-        let mut prompts: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
-        prompts.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
-        prompts.dedup();
-        let places: BTreeMap<&[u32], usize> = prompts
-            .iter()
-            .enumerate()
-            .map(|(place, prompt)| (*prompt, place))
-            .collect();
-        let of_row = rows.iter().map(|row| places[row.as_slice()]).collect();
-        Self { prompts, of_row }
+        let mut known: BTreeMap<&[u32], usize> = BTreeMap::new();
+        let mut distinct = Self {
+            prompts: Vec::new(),
+            places: Vec::new(),
+            of_row: Vec::new(),
+        };
+        for row in rows {
+            let index = *known.entry(row).or_insert_with(|| {
+                let start = distinct.tokens();
+                distinct.prompts.push(row);
+                distinct.places.push(start..start + row.len());
+                distinct.prompts.len() - 1
+            });
+            distinct.of_row.push(index);
+        }
+        distinct
     }
-}
 
-fn indices(rows: impl Iterator<Item = usize>, device: &burn::tensor::Device) -> Tensor<1, Int> {
-    let rows: Vec<i64> = rows.map(|row| row as i64).collect();
-    let shape = [rows.len()];
-    Tensor::from_data(TensorData::new(rows, shape), device)
+    fn tokens(&self) -> usize {
+        self.places.last().map_or(0, |place| place.end)
+    }
 }
 
 /// The next token of every row, from logits `[b, v]`.
 fn sample(logits: Tensor<2>, rows: &mut [Active], settings: &SamplingSettings) -> Vec<Choice> {
     let vocabulary = logits.dims()[1];
-    let logits: Vec<f32> = logits
+    let logits = logits
         .try_into_vec_as::<f32>()
         .expect("logits are read as f32");
     rows.par_iter_mut()

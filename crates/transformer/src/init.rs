@@ -7,31 +7,42 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Draws parameters in the order in which they are asked for; each has a random stream of its own.
+/// Makes parameters in the order in which they are asked for; each matrix has a random stream of its own.
 pub(crate) struct Initializer<'a> {
-    seed: u64,
+    /// Seed and standard deviation of normal matrices; none for zeros, to be overwritten.
+    normal: Option<(u64, f64)>,
     stream: u64,
-    deviation: f64,
     device: &'a Device,
 }
 
 impl<'a> Initializer<'a> {
-    /// Normal weights of standard deviation `deviation`.
+    /// Normal matrices of standard deviation `deviation`.
     pub fn new(seed: u64, deviation: f64, device: &'a Device) -> Self {
         Self {
-            seed,
+            normal: Some((seed, deviation)),
             stream: 0,
-            deviation,
             device,
         }
     }
 
-    /// A normal matrix `[rows, columns]`.
-    pub fn normal(&mut self, rows: usize, columns: usize) -> Param<Tensor<2>> {
-        let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
+    /// Matrices of zeros, for weights that are read from a file.
+    pub fn zeros(device: &'a Device) -> Self {
+        Self {
+            normal: None,
+            stream: 0,
+            device,
+        }
+    }
+
+    /// A matrix `[rows, columns]`.
+    pub fn matrix(&mut self, rows: usize, columns: usize) -> Param<Tensor<2>> {
+        let Some((seed, deviation)) = self.normal else {
+            return Param::from_tensor(Tensor::zeros([rows, columns], self.device));
+        };
+        let mut generator = ChaCha8Rng::seed_from_u64(seed);
         generator.set_stream(self.stream);
         self.stream += 1;
-        let values = normals(&mut generator, rows * columns, self.deviation);
+        let values = normals(&mut generator, rows * columns, deviation);
         Param::from_tensor(Tensor::from_data(
             TensorData::new(values, [rows, columns]),
             self.device,
@@ -39,7 +50,7 @@ impl<'a> Initializer<'a> {
     }
 
     /// A vector of `width` times `value`.
-    pub fn constant(&self, width: usize, value: f32) -> Param<Tensor<1>> {
+    pub fn vector(&self, width: usize, value: f32) -> Param<Tensor<1>> {
         Param::from_tensor(Tensor::from_data(
             TensorData::new(vec![value; width], [width]),
             self.device,

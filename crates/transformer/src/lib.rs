@@ -17,18 +17,18 @@
 //! let model = CausalLm::init(&Architecture::new(&shape, 32), 7, &Device::flex());
 //! let prompt = vec![5, 6, 7];
 //! let sampled = &model.generate(&[prompt.clone()], &[1], &SamplingSettings::default(), &[2])[0];
-//! let batch = Completions::right_padded(&[(&prompt, &sampled.tokens)], &model.device());
+//! let batch = Completions::new(&[(&prompt, &sampled.tokens)], &model.device());
 //! let logps = model.completion_logps(&batch, 1.0).logps.into_data().to_vec::<f32>().unwrap();
 //! assert!((logps[0] - sampled.logps[0]).abs() < 1e-5);
 //! ```
 //!
 //! # Shapes
-//! `b` rows, `t` tokens, `c` completion tokens, `n` completion tokens of all rows together, `d` model width, `h` heads,
-//! `g` key-value heads, `e` head width, `v` vocabulary.
+//! `b` rows, `t` tokens, `c` completion tokens, `n` tokens of all rows together, `d` model width, `h` heads, `g` key-value
+//! heads, `e` head width, `v` vocabulary.
 //!
 //! # Conventions
-//! Log-probabilities are natural logs, in nats. `mask` is 1 on what counts; `hidden` is true where attention may not look.
-//! Positions count from a row's first real token; padding on either side changes nothing.
+//! Log-probabilities are natural logs, in nats. `mask` is 1 on what counts. Positions count from a row's first real
+//! token. Decoders compute on real tokens alone, packed one row after the other: padding on either side changes nothing.
 #![warn(missing_docs)]
 
 mod architecture;
@@ -44,12 +44,11 @@ mod linear;
 mod logps;
 mod mlp;
 mod norm;
-mod ops;
+mod packed;
 mod rotary;
 mod sampling;
 mod scalar_model;
 mod sequences;
-mod visibility;
 
 pub use architecture::*;
 pub use attention::Attention;

@@ -22,25 +22,13 @@ impl Linear {
         initializer: &mut Initializer,
     ) -> Self {
         Self {
-            weight: initializer.normal(inputs, outputs),
-            bias: bias.then(|| initializer.constant(outputs, 0.0)),
+            weight: initializer.matrix(inputs, outputs),
+            bias: bias.then(|| initializer.vector(outputs, 0.0)),
         }
-    }
-
-    /// `x`: `[b, t, inputs]`. Returns `[b, t, outputs]`.
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let [b, t, inputs] = x.dims();
-        let y = self.rows(x.reshape([b * t, inputs]));
-        let outputs = y.dims()[1];
-        y.reshape([b, t, outputs])
     }
 
     /// `x`: `[n, inputs]`. Returns `[n, outputs]`.
-    pub fn rows(&self, x: Tensor<2>) -> Tensor<2> {
-        let y = x.matmul(self.weight.val());
-        match &self.bias {
-            Some(bias) => y + bias.val().unsqueeze(),
-            None => y,
-        }
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        preflab_kernels::linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
     }
 }

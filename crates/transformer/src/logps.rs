@@ -7,7 +7,8 @@ use burn::tensor::{Tensor, TensorData};
 pub struct TokenLogps {
     /// `log pi(token | what stands before it)`, `[b, c]`; 0 past the end of a completion.
     pub logps: Tensor<2>,
-    /// Entropy of the distribution each token was drawn from, `[b, c]`; 0 past the end. Carries no gradient.
+    /// Entropy of the distribution each token was drawn from, `[b, c]`; 0 past the end. Carries its gradient, for an
+    /// entropy bonus; `inner()` gives the numbers alone.
     pub entropy: Tensor<2>,
     /// 1 on completion tokens, 0 past the end, `[b, c]`.
     pub mask: Tensor<2>,

@@ -2,11 +2,11 @@
 
 use burn::module::Module;
 use burn::tensor::{Tensor, activation};
+use preflab_kernels::swiglu;
 
 use crate::architecture::{Activation, MlpSettings};
 use crate::init::Initializer;
 use crate::linear::Linear;
-use crate::ops;
 
 /// `down(activation(gate(x)) * up(x))`, or without a gate `down(activation(up(x)))`.
 #[derive(Module, Debug)]
@@ -37,8 +37,8 @@ impl Mlp {
         }
     }
 
-    /// `x`: `[b, t, d]`. Returns `[b, t, d]`.
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    /// `x`: `[n, d]`. Returns `[n, d]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let inner = match &self.gate_proj {
             Some(gate) => self.gated(gate.forward(x.clone()), self.up_proj.forward(x)),
             None => self.activate(self.up_proj.forward(x)),
@@ -46,14 +46,14 @@ impl Mlp {
         self.down_proj.forward(inner)
     }
 
-    fn gated(&self, gate: Tensor<3>, up: Tensor<3>) -> Tensor<3> {
+    fn gated(&self, gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
         match self.activation {
-            Activation::Silu => ops::swiglu(gate, up),
+            Activation::Silu => swiglu(gate, up),
             Activation::Gelu | Activation::GeluTanh | Activation::Relu => self.activate(gate) * up,
         }
     }
 
-    fn activate(&self, x: Tensor<3>) -> Tensor<3> {
+    fn activate(&self, x: Tensor<2>) -> Tensor<2> {
         match self.activation {
             Activation::Silu => activation::silu(x),
             Activation::Gelu => activation::gelu(x),
@@ -64,7 +64,7 @@ impl Mlp {
 }
 
 /// `x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))`, the cube by products.
-fn gelu_tanh(x: Tensor<3>) -> Tensor<3> {
+fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
     let root = (2.0 / std::f64::consts::PI).sqrt();
     let inner = (x.clone().square() * (0.044715 * root) + root) * x.clone();
     (inner.tanh() + 1.0) * x * 0.5

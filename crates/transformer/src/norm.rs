@@ -2,10 +2,11 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
+use burn::tensor::module::layer_norm;
+use preflab_kernels::rms_norm;
 
 use crate::architecture::{NormKind, NormSettings};
 use crate::init::Initializer;
-use crate::ops;
 
 /// One of [`NormKind`], with its weights.
 #[derive(Module, Debug)]
@@ -26,8 +27,8 @@ impl Norm {
             NormKind::Layer => (1.0, Some(0.0)),
         };
         Self {
-            weight: initializer.constant(width, weight),
-            bias: bias.map(|value| initializer.constant(width, value)),
+            weight: initializer.vector(width, weight),
+            bias: bias.map(|value| initializer.vector(width, value)),
             settings,
         }
     }
@@ -36,18 +37,9 @@ impl Norm {
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let (weight, epsilon) = (self.weight.val(), self.settings.epsilon);
         match self.settings.kind {
-            NormKind::Rms => ops::rms_norm(x, weight, epsilon),
-            NormKind::RmsPlusOne => ops::rms_norm(x, weight + 1.0, epsilon),
-            NormKind::Layer => {
-                let mean = x.clone().mean_dim(D - 1);
-                let centred = x - mean;
-                let variance = centred.clone().square().mean_dim(D - 1);
-                let normed = centred / (variance + epsilon).sqrt() * weight.unsqueeze();
-                match &self.bias {
-                    Some(bias) => normed + bias.val().unsqueeze(),
-                    None => normed,
-                }
-            }
+            NormKind::Rms => rms_norm(x, weight, epsilon),
+            NormKind::RmsPlusOne => rms_norm(x, weight + 1.0, epsilon),
+            NormKind::Layer => layer_norm(x, weight, self.bias.as_ref().map(Param::val), epsilon),
         }
     }
 }

@@ -6,11 +6,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::architecture::{RotaryScaling, RotarySettings};
 
-/// Cosine and sine of every token's angles, `[b, 1, t, width / 2]`, `b` 1 where all rows stand alike.
+/// Cosine and sine of every token's angles, `[n, width / 2]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Rotation {
-    pub cosine: Tensor<4>,
-    pub sine: Tensor<4>,
+    pub cosine: Tensor<2>,
+    pub sine: Tensor<2>,
 }
 
 impl RotarySettings {
@@ -24,24 +24,36 @@ impl RotarySettings {
             .collect()
     }
 
-    /// The rotation of tokens that stand at `positions`, one row of equal length for each sequence.
-    pub(crate) fn at(&self, positions: &[Vec<usize>], device: &Device) -> Rotation {
+    /// The rotation of tokens that stand at `positions`.
+    pub(crate) fn at(&self, positions: &[usize], device: &Device) -> Rotation {
         let frequencies = self.frequencies();
-        let alike = positions.windows(2).all(|pair| pair[0] == pair[1]);
-        let rows = if alike { &positions[..1] } else { positions };
-        let count = rows.len() * rows[0].len() * frequencies.len();
-        let (mut cosine, mut sine) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        for &position in rows.iter().flatten() {
-            for frequency in &frequencies {
-                let (s, c) = f64::from(position as f32 * frequency).sin_cos();
-                cosine.push(c as f32);
-                sine.push(s as f32);
+        let half = frequencies.len();
+        // Tokens of many rows stand at the same few positions: their angles are made once.
+        let mut distinct: Vec<usize> = positions.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let angles = distinct.iter().flat_map(|&position| {
+            frequencies
+                .iter()
+                .map(move |f| f64::from(position as f32 * f))
+        });
+        let (sine, cosine): (Vec<f32>, Vec<f32>) = angles
+            .map(f64::sin_cos)
+            .map(|(sine, cosine)| (sine as f32, cosine as f32))
+            .unzip();
+        let table = |values: &[f32]| {
+            let mut rows = Vec::with_capacity(positions.len() * half);
+            for position in positions {
+                let row = distinct
+                    .binary_search(position)
+                    .expect("every position is among the distinct ones");
+                rows.extend_from_slice(&values[row * half..(row + 1) * half]);
             }
-        }
-        let shape = [rows.len(), 1, rows[0].len(), frequencies.len()];
+            Tensor::from_data(TensorData::new(rows, [positions.len(), half]), device)
+        };
         Rotation {
-            cosine: Tensor::from_data(TensorData::new(cosine, shape), device),
-            sine: Tensor::from_data(TensorData::new(sine, shape), device),
+            cosine: table(&cosine),
+            sine: table(&sine),
         }
     }
 }
@@ -83,5 +95,20 @@ mod tests {
         let wavelength = 8192.0 / 2.5;
         let middle = TAU / wavelength;
         assert!((scaling.apply(middle) - (0.5 * middle + 0.5 * middle / 8.0)).abs() < 1e-15);
+    }
+
+    #[test]
+    fn tokens_at_one_position_turn_alike() {
+        let settings = RotarySettings {
+            width: 4,
+            theta: 100.0,
+            scaling: RotaryScaling::None,
+        };
+        let Rotation { cosine, .. } = settings.at(&[3, 0, 3], &Device::flex());
+        let cosine = cosine.try_into_vec_as::<f32>().unwrap();
+        assert_eq!(cosine[2..4], [1.0, 1.0]);
+        assert_eq!(cosine[..2], cosine[4..]);
+        assert_eq!(cosine[0], 3f64.cos() as f32);
+        assert_eq!(cosine[1], f64::from(3.0f32 * 0.1f32).cos() as f32);
     }
 }

@@ -1,13 +1,14 @@
 //! A decoder with one number for a head: reward model and value model.
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 
 use crate::architecture::Architecture;
 use crate::completions::Completions;
 use crate::decoder::Decoder;
 use crate::init::Initializer;
 use crate::linear::Linear;
+use crate::packed::Packed;
 use crate::sequences::Sequences;
 
 /// A decoder with a head to one number, without bias, as Hugging Face's sequence classification with one label.
@@ -55,28 +56,28 @@ impl ScalarModel {
 
     /// Value of the state before each completion token, `[b, c]`; 0 past the end of a completion.
     pub fn values(&self, completions: &Completions) -> Tensor<2> {
-        completions.spread(self.at(&completions.sequences, completions.predicting()))
+        let laid = completions.predicting();
+        completions.spread(self.at(&laid.packed, laid.wanted))
     }
 
     /// Score of each row at its last real token, `[b]`.
     pub fn scores(&self, sequences: &Sequences) -> Tensor<1> {
-        let columns = sequences.columns();
-        let ends = sequences.spans.iter().enumerate();
-        let last: Vec<i64> = ends
-            .map(|(row, span)| (row * columns + span.end - 1) as i64)
-            .collect();
-        let last = Tensor::from_data(
-            TensorData::new(last, [sequences.rows()]),
-            &sequences.ids.device(),
-        );
-        self.at(sequences, last)
+        self.at(&sequences.packed(), sequences.ends())
     }
 
-    /// The head's number at flat positions of `b * t`, `[n]`.
-    fn at(&self, sequences: &Sequences, rows: Tensor<1, Int>) -> Tensor<1> {
-        let hidden = self.decoder.forward_at(sequences, rows);
-        let [n, _] = hidden.dims();
-        self.score.rows(hidden).reshape([n])
+    /// Score of each prompt with its completion at the last token, `[b]`: [`Self::scores`] of the same rows, with prompts
+    /// that rows share computed once.
+    pub fn completion_scores(&self, completions: &Completions) -> Tensor<1> {
+        let laid = completions.ending();
+        self.at(&laid.packed, laid.wanted)
+    }
+
+    /// The head's number at the tokens `wanted`, `[n]`.
+    fn at(&self, packed: &Packed, wanted: Tensor<1, Int>) -> Tensor<1> {
+        let [n] = wanted.dims();
+        self.score
+            .forward(self.decoder.hidden_at(packed, wanted))
+            .reshape([n])
     }
 }
 

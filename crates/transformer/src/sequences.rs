@@ -3,11 +3,14 @@
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use preflab_kernels::{Segment, Segments};
+
+use crate::packed::{Packed, indices, spread};
 
 /// Token ids `[b, t]` and, for each row, the columns that hold its real tokens.
 ///
-/// Positions count from the start of a row's real tokens, padding is hidden from them, and what stands in the padding
-/// changes nothing.
+/// Positions count from the start of a row's real tokens, and padding is never computed on: what stands there, on which
+/// side, and how much of it, changes nothing.
 #[derive(Debug, Clone)]
 pub struct Sequences {
     /// `[b, t]`, without autodiff.
@@ -75,10 +78,8 @@ impl Sequences {
             }
             spans.push(span);
         }
-        let ids = Tensor::from_data(
-            TensorData::new(ids, [rows.len(), columns]),
-            &device.clone().inner(),
-        );
+        let device = device.clone().inner();
+        let ids = Tensor::from_data(TensorData::new(ids, [rows.len(), columns]), &device);
         Self { ids, spans }
     }
 
@@ -100,5 +101,62 @@ impl Sequences {
     /// Share of cells that hold padding, 0 to 1.
     pub fn padding_share(&self) -> f64 {
         1.0 - self.tokens() as f64 / (self.rows() * self.columns()) as f64
+    }
+
+    /// The real tokens, row after row.
+    pub(crate) fn packed(&self) -> Packed {
+        let columns = self.columns();
+        let device = self.ids.device();
+        let cells = self
+            .spans
+            .iter()
+            .enumerate()
+            .flat_map(|(row, span)| span.clone().map(move |column| row * columns + column));
+        let ids = self.ids.clone().reshape([self.rows() * columns]);
+        let ids = if self.tokens() == self.rows() * columns {
+            ids
+        } else {
+            ids.select(0, indices(cells, &device))
+        };
+        let mut end = 0;
+        let segments = self.spans.iter().map(|span| {
+            end += span.len();
+            Segment::alone(end - span.len()..end)
+        });
+        let segments = Segments::new(segments.collect());
+        let positions = self.spans.iter().flat_map(|span| 0..span.len()).collect();
+        Packed {
+            ids,
+            positions,
+            segments,
+        }
+    }
+
+    /// Index of the last token of each row among the packed ones, `[b]`.
+    pub(crate) fn ends(&self) -> Tensor<1, Int> {
+        let mut end = 0;
+        let ends = self.spans.iter().map(|span| {
+            end += span.len();
+            end - 1
+        });
+        indices(ends.collect::<Vec<_>>(), &self.ids.device())
+    }
+
+    /// Rows of packed tokens, `[n, w]`, in their cells of `[b, t, w]`; padding cells are 0.
+    pub(crate) fn unpacked(&self, rows: Tensor<2>) -> Tensor<3> {
+        let ([n, width], columns) = (rows.dims(), self.columns());
+        let shape = [self.rows(), columns, width];
+        if n == self.rows() * columns {
+            return rows.reshape(shape);
+        }
+        let mut cells = vec![n; self.rows() * columns];
+        let mut token = 0;
+        for (line, span) in cells.chunks_exact_mut(columns).zip(&self.spans) {
+            for cell in &mut line[span.clone()] {
+                *cell = token;
+                token += 1;
+            }
+        }
+        spread(rows, indices(cells, &self.ids.device())).reshape(shape)
     }
 }

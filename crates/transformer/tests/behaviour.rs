@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use preflab_config::{Count, Decoding, Fraction, Positive, SamplingSettings};
+use preflab_kernels::{Path, with_path};
 use preflab_transformer::{
     Activation, Architecture, CausalLm, Completions, Layer, NormKind, Positions, Residual,
     ScalarModel, Sequences, Side,
@@ -15,7 +16,16 @@ use crate::support::{VOCABULARY, architecture, assert_close, floats, model, toke
 fn architectures() -> Vec<Architecture> {
     let llama = architecture();
     let mut windowed = llama.clone();
-    windowed.layers = vec![Layer { window: Some(3) }, Layer { window: None }];
+    windowed.layers = vec![
+        Layer {
+            window: Some(3),
+            scale: 0.3,
+        },
+        Layer {
+            window: None,
+            scale: 0.5,
+        },
+    ];
     windowed.attention.cap = Some(2.0);
     windowed.logits_cap = Some(3.0);
     windowed.embedding_scale = Some(2.0);
@@ -82,22 +92,98 @@ fn padding_on_either_side_and_its_amount_change_nothing() {
 }
 
 #[test]
-fn padding_queries_stay_finite_and_pass_no_gradient() {
+fn padding_gets_zeros() {
+    let model = model();
+    let (short, long) = (tokens(3, 1), tokens(6, 2));
+    let sequences = Sequences::left_padded(&[&short, &long], &model.device());
+    let logits = floats(model.forward(&sequences).slice([0..1, 0..3]));
+    assert_eq!(logits, vec![0.0; 3 * VOCABULARY]);
+}
+
+#[test]
+fn a_prompt_that_rows_share_is_computed_once() {
     for architecture in architectures() {
         let model = CausalLm::init(&architecture, 5, &Device::flex().autodiff());
-        let (short, long) = (tokens(3, 1), tokens(11, 2));
-        let rows: [(&[u32], &[u32]); 2] = [(&short[..1], &short[1..]), (&long[..4], &long[4..])];
-        for side in [Side::Left, Side::Right] {
-            let batch = Completions::padded(&rows, side, &model.device());
-            let loss = model.completion_logps(&batch, 1.0).sum().sum();
-            let gradients = GradientsParams::from_grads(loss.backward(), &model);
-            let embedding = gradients
-                .get::<2>(model.decoder.embed_tokens.weight.id)
-                .unwrap();
-            assert!(floats(embedding).iter().all(|x| x.is_finite()));
-            let logits = model.valid().forward(&batch.sequences);
-            assert!(floats(logits).iter().all(|x| x.is_finite()));
+        let (prompt, other) = (tokens(5, 1), tokens(4, 6));
+        let completions = [tokens(6, 2), tokens(1, 3), tokens(0, 4), tokens(4, 5)];
+        let mut rows: Vec<(&[u32], &[u32])> = completions
+            .iter()
+            .map(|row| (prompt.as_slice(), row.as_slice()))
+            .collect();
+        rows.insert(1, (&other, &completions[0]));
+        let together = Completions::new(&rows, &model.device());
+        assert_eq!(together.computed_tokens(), 5 + 5 + 3 + 4 + 5);
+        let apart: Vec<f32> = rows
+            .iter()
+            .flat_map(|row| {
+                let batch = Completions::new(&[*row], &model.device());
+                let mut cells = floats(model.completion_logps(&batch, 1.0).logps);
+                cells.resize(6, 0.0);
+                cells
+            })
+            .collect();
+        assert_close(
+            &floats(model.completion_logps(&together, 1.0).logps),
+            &apart,
+            1e-5,
+        );
+
+        let gradient = |loss: Tensor<1>| {
+            let gradients = loss.backward();
+            floats(
+                model.decoder.layers[0]
+                    .self_attn
+                    .k_proj
+                    .weight
+                    .val()
+                    .grad(&gradients)
+                    .unwrap(),
+            )
+        };
+        let shared = gradient(model.completion_logps(&together, 1.0).sum().sum());
+        let mut summed = vec![0.0; shared.len()];
+        for row in &rows {
+            if !row.1.is_empty() {
+                let batch = Completions::new(&[*row], &model.device());
+                let one = gradient(model.completion_logps(&batch, 1.0).sum().sum());
+                summed
+                    .iter_mut()
+                    .zip(one)
+                    .for_each(|(sum, one)| *sum += one);
+            }
         }
+        let largest = summed.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+        assert_close(&shared, &summed, 1e-5 * largest);
+    }
+}
+
+#[test]
+fn fused_and_composed_operations_agree() {
+    for architecture in architectures() {
+        let model = CausalLm::init(&architecture, 5, &Device::flex().autodiff());
+        let (a, b) = (tokens(9, 1), tokens(6, 2));
+        let batch = Completions::new(
+            &[(&a[..4], &a[4..]), (&b[..5], &b[5..]), (&a[..4], &b)],
+            &model.device(),
+        );
+        let run = || {
+            let found = model.completion_logps(&batch, 0.8);
+            let loss = (found.logps.clone() + found.entropy.clone()).sum();
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            let weight = &model.decoder.layers[0].mlp.down_proj.weight;
+            (
+                floats(found.logps),
+                floats(gradients.get::<2>(weight.id).unwrap()),
+            )
+        };
+        let fused = with_path(Path::Fused, run);
+        let composed = with_path(Path::Composed, run);
+        assert_close(&fused.0, &composed.0, 1e-5);
+        let largest = composed
+            .1
+            .iter()
+            .fold(0f32, |largest, x| largest.max(x.abs()));
+        assert_close(&fused.1, &composed.1, 1e-5 * largest);
     }
 }
 
@@ -115,26 +201,44 @@ fn completion_logps_are_those_of_the_full_logits() {
                 .map(|t| logps[(t - 1) * VOCABULARY + row[t] as usize])
                 .collect()
         };
-        for side in [Side::Left, Side::Right] {
-            let batch = Completions::padded(&rows, side, &model.device());
-            let found = model.completion_logps(&batch, temperature);
-            assert_eq!(found.lengths, [5, 1, 0]);
-            let mut cells = expected(&a, 4);
-            cells.extend(expected(&b, 5));
-            cells.extend([0.0; 9]);
-            assert_close(&floats(found.logps.clone()), &cells, 1e-5);
-            let sums = floats(found.sum());
-            assert_close(&sums, &[cells[..5].iter().sum(), cells[5], 0.0], 1e-5);
-            assert_close(&floats(found.mean()), &[sums[0] / 5.0, sums[1], 0.0], 1e-6);
-        }
+        let batch = Completions::new(&rows, &model.device());
+        let found = model.completion_logps(&batch, temperature);
+        assert_eq!(found.lengths, [5, 1, 0]);
+        let mut cells = expected(&a, 4);
+        cells.extend(expected(&b, 5));
+        cells.extend([0.0; 9]);
+        assert_close(&floats(found.logps.clone()), &cells, 1e-5);
+        let sums = floats(found.sum());
+        assert_close(&sums, &[cells[..5].iter().sum(), cells[5], 0.0], 1e-5);
+        assert_close(&floats(found.mean()), &[sums[0] / 5.0, sums[1], 0.0], 1e-6);
+        assert_eq!(
+            floats(found.mask),
+            [
+                1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+            ]
+        );
     }
+}
+
+#[test]
+fn a_batch_of_empty_completions_gives_zeros() {
+    let model = model();
+    let batch = Completions::new(&[(&[1, 2], &[]), (&[3], &[])], &model.device());
+    assert_eq!(
+        floats(model.completion_logps(&batch, 1.0).logps),
+        [0.0, 0.0]
+    );
+    assert_eq!(
+        floats(model.completion_logps(&batch, 1.0).mean()),
+        [0.0, 0.0]
+    );
 }
 
 #[test]
 fn the_entropy_is_that_of_the_tempered_distribution() {
     let model = model();
     let row = tokens(5, 1);
-    let batch = Completions::right_padded(&[(&row[..4], &row[4..])], &model.device());
+    let batch = Completions::new(&[(&row[..4], &row[4..])], &model.device());
     let found = floats(model.completion_logps(&batch, 0.5).entropy)[0];
     let logits: Vec<f64> = floats(model.completion_logits(&batch))
         .into_iter()
@@ -153,25 +257,30 @@ fn the_entropy_is_that_of_the_tempered_distribution() {
 
 #[test]
 fn scores_and_values_are_the_head_on_the_right_hidden_state() {
-    let model = ScalarModel::init(&architecture(), 3, &Device::flex());
-    let (a, b) = (tokens(9, 1), tokens(6, 2));
-    let everywhere = |row: &[u32]| {
-        let hidden = model
-            .decoder
-            .forward(&Sequences::right_padded(&[row], &model.device()));
-        floats(model.score.forward(hidden))
-    };
-    let (all_a, all_b) = (everywhere(&a), everywhere(&b));
-    for side in [Side::Left, Side::Right] {
-        let scores = model.scores(&Sequences::padded(&[&a, &b], side, &model.device()));
-        assert_close(&floats(scores), &[all_a[8], all_b[5]], 1e-5);
-        let batch = Completions::padded(
-            &[(&a[..6], &a[6..]), (&b[..4], &b[4..])],
-            side,
+    for architecture in architectures() {
+        let model = ScalarModel::init(&architecture, 3, &Device::flex());
+        let (a, b) = (tokens(9, 1), tokens(6, 2));
+        let everywhere = |row: &[u32]| {
+            let hidden = model
+                .decoder
+                .forward(&Sequences::right_padded(&[row], &model.device()));
+            floats(model.score.forward(hidden.reshape([row.len(), 24])))
+        };
+        let (all_a, all_b) = (everywhere(&a), everywhere(&b));
+        for side in [Side::Left, Side::Right] {
+            let scores = model.scores(&Sequences::padded(&[&a, &b], side, &model.device()));
+            assert_close(&floats(scores), &[all_a[8], all_b[5]], 1e-5);
+        }
+        let batch = Completions::new(
+            &[(&a[..6], &a[6..]), (&b[..4], &b[4..]), (&a[..6], &[])],
             &model.device(),
         );
-        let expected = [all_a[5], all_a[6], all_a[7], all_b[3], all_b[4], 0.0];
+        let expected = [
+            all_a[5], all_a[6], all_a[7], all_b[3], all_b[4], 0.0, 0.0, 0.0, 0.0,
+        ];
         assert_close(&floats(model.values(&batch)), &expected, 1e-5);
+        let scores = model.completion_scores(&batch);
+        assert_close(&floats(scores), &[all_a[8], all_b[5], all_a[5]], 1e-5);
     }
 }
 
@@ -180,7 +289,7 @@ fn a_copied_decoder_shares_no_gradient() {
     let policy = CausalLm::init(&architecture(), 5, &Device::flex().autodiff());
     let value = ScalarModel::from_decoder(&policy.decoder, 0.1, 1);
     let row = tokens(6, 1);
-    let batch = Completions::right_padded(&[(&row[..3], &row[3..])], &policy.device());
+    let batch = Completions::new(&[(&row[..3], &row[3..])], &policy.device());
     let loss = policy.completion_logps(&batch, 1.0).sum().sum() + value.values(&batch).sum();
     let gradients = loss.backward();
     let both = policy
@@ -234,7 +343,7 @@ fn every_parameter_gets_a_gradient() {
     for architecture in architectures() {
         let model = CausalLm::init(&architecture, 5, &Device::flex().autodiff());
         let row = tokens(12, 1);
-        let batch = Completions::right_padded(&[(&row[..1], &row[1..])], &model.device());
+        let batch = Completions::new(&[(&row[..1], &row[1..])], &model.device());
         let gradients = model.completion_logps(&batch, 1.0).sum().sum().backward();
         let gradients = GradientsParams::from_grads(gradients, &model);
         let mut count = Count(&gradients, 0);
@@ -331,7 +440,7 @@ fn rollout_logps_equal_training_logps() {
             .zip(&sampled)
             .map(|(prompt, found)| (prompt.as_slice(), found.tokens.as_slice()))
             .collect();
-        let batch = Completions::right_padded(&rows, &model.device());
+        let batch = Completions::new(&rows, &model.device());
         let training = model.completion_logps(&batch, 0.7);
         let width = batch.width();
         for (cells, found) in floats(training.logps).chunks(width).zip(&sampled) {

@@ -15,15 +15,18 @@
 
 mod budget;
 mod dpo;
+mod kl;
 mod method;
 mod model;
 mod numbers;
 mod objective;
 mod optimizer;
 mod policy_gradient;
+mod policy_loss;
 mod ppo;
 mod preferences;
 mod reward;
+mod rollout;
 mod sampling;
 mod settings;
 mod sft;
@@ -31,15 +34,18 @@ mod task;
 
 pub use budget::*;
 pub use dpo::*;
+pub use kl::*;
 pub use method::*;
 pub use model::*;
 pub use numbers::*;
 pub use objective::*;
 pub use optimizer::*;
 pub use policy_gradient::*;
+pub use policy_loss::*;
 pub use ppo::*;
 pub use preferences::*;
 pub use reward::*;
+pub use rollout::*;
 pub use sampling::*;
 pub use settings::*;
 pub use sft::*;

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Aggregation, Count, Fraction, KlControl, KlEstimator, KlLoss, NonNegative, OptimizerSettings,
-    PolicyLoss, Positive, RewardShaping, SamplingSettings, Whitening,
+    PolicyLoss, Positive, RewardShaping, RolloutCorrection, SamplingSettings, ScorePosition,
+    Whitening,
 };
 
 /// Proximal Policy Optimisation on a language model (Schulman et al. 2017, arXiv:1707.06347; Ouyang et al. 2022,
@@ -42,6 +43,8 @@ pub struct PpoSettings {
     pub kl_loss: Option<KlLoss>,
     /// What happens to the score of a completion before it becomes a reward.
     pub reward: RewardShaping,
+    /// Where in a completion its score is given. Default: on its last token.
+    pub score_position: ScorePosition,
     /// Scaling of the rewards of all tokens of a rollout. N+: off; Ziegler et al.: `keep-mean`.
     pub whiten_rewards: Whitening,
     /// Normalisation of the advantages of all tokens of a rollout. N+: `centre`.
@@ -86,6 +89,7 @@ impl Default for PpoSettings {
             kl_estimator: KlEstimator::default(),
             kl_loss: None,
             reward: RewardShaping::default(),
+            score_position: ScorePosition::default(),
             whiten_rewards: Whitening::Off,
             whiten_advantages: Whitening::Centre,
             policy_loss: PolicyLoss::default(),
@@ -157,14 +161,15 @@ pub enum ReferencePolicy {
 }
 
 /// Where the log-probs of the policy at sampling time come from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OldLogps {
     /// From the sampler, at the sampling temperature. The mismatch with the training pass is logged.
     #[default]
     Rollout,
-    /// From one more forward pass at the sampling temperature, as verl does: the first ratio is then exactly 1.
-    Recomputed,
+    /// From one more forward pass at the sampling temperature, as in verl: the first ratio is then exactly 1. Tokens on
+    /// which it disagrees with the sampler can be weighted.
+    Recomputed(RolloutCorrection),
 }
 
 #[cfg(test)]

@@ -167,6 +167,19 @@ impl Node {
         found
     }
 
+    /// The entry of a key of this table, to be changed.
+    pub fn entry_mut(&mut self, key: &str) -> Option<&mut Entry> {
+        match &mut self.value {
+            Value::Table(entries) => entries.iter_mut().find(|entry| entry.key == key),
+            Value::String(_)
+            | Value::Integer(_)
+            | Value::Float(_)
+            | Value::Boolean(_)
+            | Value::Datetime(_)
+            | Value::Array(_) => None,
+        }
+    }
+
     /// The highest layer anything in this value was written in.
     pub fn top_layer(&self) -> usize {
         let below = match &self.value {
@@ -184,26 +197,65 @@ impl Node {
     /// The same value, as written in `layer`.
     #[must_use]
     pub fn in_layer(mut self, layer: usize) -> Self {
-        self.raise(layer);
+        self.for_each_origin(&mut |origin| origin.layer = layer);
         self
     }
 
-    fn raise(&mut self, layer: usize) {
-        self.origin.layer = layer;
+    /// Everything in this value is from then on said to stand at `origin`.
+    pub fn relocate(&mut self, origin: &Origin) {
+        self.for_each_origin(&mut |each| *each = origin.clone());
+    }
+
+    fn for_each_origin(&mut self, change: &mut impl FnMut(&mut Origin)) {
+        change(&mut self.origin);
         match &mut self.value {
             Value::Table(entries) => {
                 for entry in entries {
-                    entry.key_origin.layer = layer;
-                    entry.node.raise(layer);
+                    change(&mut entry.key_origin);
+                    entry.node.for_each_origin(change);
                 }
             }
-            Value::Array(items) => items.iter_mut().for_each(|item| item.raise(layer)),
+            Value::Array(items) => items
+                .iter_mut()
+                .for_each(|item| item.for_each_origin(change)),
             Value::String(_)
             | Value::Integer(_)
             | Value::Float(_)
             | Value::Boolean(_)
             | Value::Datetime(_) => {}
         }
+    }
+
+    /// The text, if it is one.
+    pub fn as_text(&self) -> Option<&str> {
+        if let Value::String(text) = &self.value {
+            Some(text)
+        } else {
+            None
+        }
+    }
+
+    /// The whole number, if it is one.
+    pub fn as_integer(&self) -> Option<i64> {
+        if let Value::Integer(number) = self.value {
+            Some(number)
+        } else {
+            None
+        }
+    }
+
+    /// The items, if it is a list.
+    pub fn as_items(&self) -> Option<&[Self]> {
+        if let Value::Array(items) = &self.value {
+            Some(items)
+        } else {
+            None
+        }
+    }
+
+    /// Whether it is a table.
+    pub fn is_table(&self) -> bool {
+        matches!(self.value, Value::Table(_))
     }
 
     /// Lays `over` on this value: tables are merged key by key, anything else is replaced.

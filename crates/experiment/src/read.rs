@@ -14,9 +14,9 @@ use serde::de::{
     SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 
-use crate::Problem;
 use crate::nearest::nearest;
 use crate::node::{Entry, Node, Origin, Sources, Value, dotted};
+use crate::{Place, Problem};
 
 /// Reads settings from a node.
 ///
@@ -115,6 +115,15 @@ impl fmt::Display for ReadError {
 }
 
 impl std::error::Error for ReadError {}
+
+/// A key that a table does not have.
+pub fn unknown_key(key: &str, expected: &[&str], place: Place) -> Problem {
+    Problem {
+        message: format!("unknown key `{key}`"),
+        place: Some(place),
+        hint: suggestion(key, expected, "the keys here are"),
+    }
+}
 
 /// "did you mean" or the whole list.
 fn suggestion(found: &str, expected: &[&str], several: &str) -> Option<String> {

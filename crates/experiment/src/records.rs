@@ -187,7 +187,11 @@ pub struct CellRecord {
     pub measures: BTreeMap<String, f64>,
     /// The same figures for each test prompt, where the evaluation gives them, in the order of the prompts. Prompts
     /// are the same in every cell.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        with = "vectors_or_text",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub per_prompt: BTreeMap<String, Vec<f64>>,
     /// What training this arm cost, from the start on.
     pub training: Ledger,
@@ -360,45 +364,63 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, RecordsErro
     }
 }
 
-/// JSON has no NaN and no infinities, and a diverged run has both: they are written as text.
+/// A number that JSON may not have: it knows neither NaN nor infinities, and a diverged run has both.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Finite(f64),
+    Other(NonFinite),
+}
+
+/// The text that stands for a number JSON has not.
+#[derive(Serialize, Deserialize)]
+enum NonFinite {
+    #[serde(rename = "nan")]
+    NotANumber,
+    #[serde(rename = "inf")]
+    Infinity,
+    #[serde(rename = "-inf")]
+    MinusInfinity,
+}
+
+impl From<f64> for Number {
+    fn from(value: f64) -> Self {
+        if value.is_finite() {
+            Self::Finite(value)
+        } else if value.is_nan() {
+            Self::Other(NonFinite::NotANumber)
+        } else if value > 0.0 {
+            Self::Other(NonFinite::Infinity)
+        } else {
+            Self::Other(NonFinite::MinusInfinity)
+        }
+    }
+}
+
+impl From<Number> for f64 {
+    fn from(number: Number) -> Self {
+        match number {
+            Number::Finite(value) => value,
+            Number::Other(NonFinite::NotANumber) => Self::NAN,
+            Number::Other(NonFinite::Infinity) => Self::INFINITY,
+            Number::Other(NonFinite::MinusInfinity) => Self::NEG_INFINITY,
+        }
+    }
+}
+
+/// Numbers by name, those that JSON has not as text.
 pub(crate) mod finite_or_text {
     use std::collections::BTreeMap;
 
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserialize, Deserializer, Serializer};
 
-    #[derive(Serialize, Deserialize)]
-    #[serde(untagged)]
-    enum Number {
-        Finite(f64),
-        Other(NonFinite),
-    }
-
-    #[derive(Serialize, Deserialize)]
-    enum NonFinite {
-        #[serde(rename = "nan")]
-        NotANumber,
-        #[serde(rename = "inf")]
-        Infinity,
-        #[serde(rename = "-inf")]
-        MinusInfinity,
-    }
+    use super::Number;
 
     pub fn serialize<S: Serializer>(
         map: &BTreeMap<String, f64>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(map.iter().map(|(name, &value)| {
-            let number = if value.is_finite() {
-                Number::Finite(value)
-            } else if value.is_nan() {
-                Number::Other(NonFinite::NotANumber)
-            } else if value > 0.0 {
-                Number::Other(NonFinite::Infinity)
-            } else {
-                Number::Other(NonFinite::MinusInfinity)
-            };
-            (name, number)
-        }))
+        serializer.collect_map(map.iter().map(|(name, &value)| (name, Number::from(value))))
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(
@@ -407,15 +429,35 @@ pub(crate) mod finite_or_text {
         let map = BTreeMap::<String, Number>::deserialize(deserializer)?;
         Ok(map
             .into_iter()
-            .map(|(name, number)| {
-                let value = match number {
-                    Number::Finite(value) => value,
-                    Number::Other(NonFinite::NotANumber) => f64::NAN,
-                    Number::Other(NonFinite::Infinity) => f64::INFINITY,
-                    Number::Other(NonFinite::MinusInfinity) => f64::NEG_INFINITY,
-                };
-                (name, value)
-            })
+            .map(|(name, number)| (name, number.into()))
+            .collect())
+    }
+}
+
+/// The same for lists of numbers.
+pub(crate) mod vectors_or_text {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Number;
+
+    pub fn serialize<S: Serializer>(
+        map: &BTreeMap<String, Vec<f64>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let numbers = |values: &[f64]| values.iter().copied().map(Number::from).collect::<Vec<_>>();
+        serializer.collect_map(map.iter().map(|(name, values)| (name, numbers(values))))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, Vec<f64>>, D::Error> {
+        let map = BTreeMap::<String, Vec<Number>>::deserialize(deserializer)?;
+        let values = |numbers: Vec<Number>| numbers.into_iter().map(f64::from).collect();
+        Ok(map
+            .into_iter()
+            .map(|(name, numbers)| (name, values(numbers)))
             .collect())
     }
 }
@@ -435,7 +477,7 @@ mod tests {
                 message: "loss is NaN".to_owned(),
             },
             measures: [("a".to_owned(), f64::NEG_INFINITY), ("b".to_owned(), 0.1)].into(),
-            per_prompt: BTreeMap::new(),
+            per_prompt: [("a".to_owned(), vec![1.0, f64::INFINITY])].into(),
             training: Ledger::default(),
             preparation: Ledger::default(),
             evaluation: Ledger::default(),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a stage computes. Its settings and inputs are in `Stage`.
+/// What a stage computes. Its settings and inputs are in [`Stage`](crate::Stage).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StageKind {
@@ -14,8 +14,10 @@ pub enum StageKind {
     Sft,
     /// The smaller or shorter-trained model whose answers are rejected in scenarios 3 and 4.
     WeakerModel,
-    /// Completions of the start (or of what the scenario asks for), scored by the judge.
+    /// Completions of the start, several for each prompt, with their gold scores.
     Candidates,
+    /// The same of the weaker model.
+    WeakerCandidates,
     /// Chosen and rejected completions, for training and held out.
     Pairs,
     /// Log-probs of every pair under the start.
@@ -30,11 +32,12 @@ pub enum StageKind {
 
 impl StageKind {
     /// Every kind, in the order in which they build on one another.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::TaskData,
         Self::Sft,
         Self::WeakerModel,
         Self::Candidates,
+        Self::WeakerCandidates,
         Self::Pairs,
         Self::ReferenceLogps,
         Self::RewardModel,
@@ -49,6 +52,7 @@ impl StageKind {
             Self::Sft => "sft",
             Self::WeakerModel => "weaker-model",
             Self::Candidates => "candidates",
+            Self::WeakerCandidates => "weaker-candidates",
             Self::Pairs => "pairs",
             Self::ReferenceLogps => "reference-logps",
             Self::RewardModel => "reward-model",
@@ -64,6 +68,7 @@ impl StageKind {
             Self::Sft => "supervised start",
             Self::WeakerModel => "weaker model",
             Self::Candidates => "candidates",
+            Self::WeakerCandidates => "candidates of the weaker model",
             Self::Pairs => "preference pairs",
             Self::ReferenceLogps => "reference log-probs",
             Self::RewardModel => "reward model",
@@ -79,6 +84,7 @@ impl StageKind {
             | Self::Sft
             | Self::WeakerModel
             | Self::Candidates
+            | Self::WeakerCandidates
             | Self::Pairs
             | Self::ReferenceLogps
             | Self::RewardModel

@@ -13,11 +13,21 @@
 //! # Adding an objective
 //! One variant in `preflab_config::Objective`, one file in `objectives/`; the compiler names the places that must know it.
 
+pub mod dynamics;
 mod inputs;
 pub mod objectives;
+pub mod parity;
+mod reference;
+mod run;
 mod stable;
+mod statistics;
 #[cfg(test)]
 mod testing;
+mod trainer;
 
 pub use inputs::{Context, Inputs, Logps, TokenTerms, margin};
 pub use objectives::{Needs, implicit_rewards, preference_loss};
+pub use reference::{ReferenceLogps, reference_logps, unrelated_completion};
+pub use run::Monitoring;
+pub use statistics::TokenStatistics;
+pub use trainer::{DpoTrainer, Measured, ScoredPairs};

@@ -1,10 +1,8 @@
 //! Several completions of each prompt, with their gold scores (section 4.2 of arXiv:2406.07327).
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use preflab_config::{PreferenceSettings, SamplingSettings};
 use preflab_tasks::{Score, Split};
-use preflab_training::{Stream, Streams, TrainError, Work, policy_parameters};
+use preflab_training::{Stream, Streams, TrainError, Watch, Work, policy_parameters};
 use preflab_transformer::CausalLm;
 use serde::{Deserialize, Serialize};
 
@@ -45,13 +43,13 @@ pub fn prompts_wanted(settings: &PreferenceSettings, available: usize) -> usize 
 /// Samples candidates of the first training prompts from `policy`.
 ///
 /// # Errors
-/// If the tokenizer fails or `stop` was raised.
+/// If the tokenizer fails or `watch` asked to stop.
 pub fn sample_candidates(
     policy: &CausalLm,
     data: &TaskData,
     settings: &PreferenceSettings,
     streams: Streams,
-    stop: &AtomicBool,
+    watch: &dyn Watch,
 ) -> Result<(Vec<PromptCandidates>, Work), StageError> {
     let prompts = data.task().prompts(Split::Train);
     let wanted = prompts_wanted(settings, prompts.len());
@@ -59,7 +57,7 @@ pub fn sample_candidates(
     let mut work = Work::default();
     let mut sampled = Vec::with_capacity(wanted);
     for first in (0..wanted).step_by((ROWS / each).max(1)) {
-        if stop.load(Ordering::Relaxed) {
+        if watch.stop() {
             return Err(TrainError::Stopped.into());
         }
         let indices: Vec<usize> = (first..wanted.min(first + (ROWS / each).max(1))).collect();

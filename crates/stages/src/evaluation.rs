@@ -1,13 +1,12 @@
 //! Scores of one policy on the test prompts.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::activation::log_softmax;
 use preflab_config::Settings;
 use preflab_metrics::Metric;
 use preflab_tasks::{Prompt, Split};
-use preflab_training::{Stream, Streams, TrainError, Work, policy_parameters};
+use preflab_training::{Stream, Streams, TrainError, Watch, Work, policy_parameters};
 use preflab_transformer::{CausalLm, Completions, Generation};
 
 use crate::candidates::sample;
@@ -63,7 +62,10 @@ struct Rows {
 
 impl Rows {
     fn push(&mut self, metric: Metric, value: f64) {
-        self.by_tag.entry(metric.tag().to_owned()).or_default().push(value);
+        self.by_tag
+            .entry(metric.tag().to_owned())
+            .or_default()
+            .push(value);
     }
 }
 
@@ -73,30 +75,46 @@ impl Rows {
 /// summed over the positions of a sampled answer, of the distributions that answers are drawn from.
 ///
 /// # Errors
-/// If the tokenizer fails or `stop` was raised.
+/// If the tokenizer fails or `watch` asked to stop.
 pub fn evaluate(
     evaluated: Evaluated<'_>,
     data: &TaskData,
     settings: &Settings,
     streams: Streams,
-    stop: &AtomicBool,
+    watch: &dyn Watch,
 ) -> Result<Evaluation, StageError> {
     let mut evaluation = Evaluation::default();
     for (split, prefix) in [(Split::Test, "task/"), (Split::Shifted, "ood/")] {
         let prompts = data.task().prompts(split);
-        let most = settings.evaluation.prompts.map_or(prompts.len(), |most| most.get());
+        let most = settings
+            .evaluation
+            .prompts
+            .map_or(prompts.len(), |most| most.get());
         let prompts = &prompts[..prompts.len().min(most)];
         if prompts.is_empty() {
             continue;
         }
         let mut rows = Rows::default();
         for prompts in prompts.chunks(PROMPTS) {
-            if stop.load(Ordering::Relaxed) {
+            if watch.stop() {
                 return Err(TrainError::Stopped.into());
             }
-            answer(evaluated, data, settings, streams, prompts, &mut rows, &mut evaluation)?;
+            answer(
+                evaluated,
+                data,
+                settings,
+                streams,
+                prompts,
+                &mut rows,
+                &mut evaluation,
+            )?;
         }
-        summarise(rows, prefix, settings.evaluation.samples_per_prompt.get(), &mut evaluation);
+        summarise(
+            rows,
+            prefix,
+            settings.evaluation.samples_per_prompt.get(),
+            &mut evaluation,
+        );
     }
     Ok(evaluation)
 }
@@ -119,7 +137,14 @@ fn answer(
         ids.extend(std::iter::repeat_n(prompt_ids, each * pool));
         seeds.extend(streams.rows(Stream::Evaluation, prompt.id, each * pool));
     }
-    let drawn = sample(evaluated.policy, data, &ids, &seeds, &sampling, &mut evaluation.work);
+    let drawn = sample(
+        evaluated.policy,
+        data,
+        &ids,
+        &seeds,
+        &sampling,
+        &mut evaluation.work,
+    );
     let mut answers = Vec::with_capacity(prompts.len() * each);
     for (place, samples) in drawn.chunks(pool).enumerate() {
         let prompt = &ids[place * pool];
@@ -132,7 +157,12 @@ fn answer(
         };
         answers.push((prompt.as_slice(), &samples[index], extra_kl));
     }
-    let kl = kl_to(evaluated, &answers, sampling.temperature.get(), &mut evaluation.work);
+    let kl = kl_to(
+        evaluated,
+        &answers,
+        sampling.temperature.get(),
+        &mut evaluation.work,
+    );
     for (place, (_, answer, extra_kl)) in answers.iter().enumerate() {
         let prompt = &prompts[place / each];
         let (text, score) = data.score(prompt, &answer.tokens)?;
@@ -168,14 +198,20 @@ fn kl_to(
         .map(|(prompt, answer, _)| (*prompt, answer.tokens.as_slice()))
         .collect();
     let completions = Completions::right_padded(&rows, &evaluated.policy.device());
-    let read = rows.iter().map(|(prompt, completion)| prompt.len() + completion.len()).sum();
-    let logps = |model: &CausalLm| log_softmax(model.completion_logits(&completions) / temperature, 1);
+    let read = rows
+        .iter()
+        .map(|(prompt, completion)| prompt.len() + completion.len())
+        .sum();
+    let logps =
+        |model: &CausalLm| log_softmax(model.completion_logits(&completions) / temperature, 1);
     let (policy, reference) = (logps(evaluated.policy), logps(evaluated.reference));
     for model in [evaluated.policy, evaluated.reference] {
         *work += Work::forward(read, policy_parameters(model));
     }
     let n = policy.dims()[0];
-    let kl = (policy.clone().exp() * (policy - reference)).sum_dim(1).reshape([n]);
+    let kl = (policy.clone().exp() * (policy - reference))
+        .sum_dim(1)
+        .reshape([n]);
     let kl = completions.spread(kl).sum_dim(1).into_data();
     kl.iter::<f32>().map(f64::from).collect()
 }
@@ -188,8 +224,12 @@ fn summarise(rows: Rows, prefix: &str, each: usize, evaluation: &mut Evaluation)
         if Metric::from_tag(&tag).is_none() {
             continue;
         }
-        evaluation.measures.insert(tag.clone(), mean(values.iter().copied()));
-        let by_prompt = values.chunks(each).map(|answers| mean(answers.iter().copied()));
+        evaluation
+            .measures
+            .insert(tag.clone(), mean(values.iter().copied()));
+        let by_prompt = values
+            .chunks(each)
+            .map(|answers| mean(answers.iter().copied()));
         evaluation.per_prompt.insert(tag, by_prompt.collect());
     }
     if prefix == "task/" {
@@ -199,7 +239,9 @@ fn summarise(rows: Rows, prefix: &str, each: usize, evaluation: &mut Evaluation)
             (Metric::DynamicsDistinct2, 2),
             (Metric::DynamicsDistinct3, 3),
         ] {
-            evaluation.measures.insert(metric.tag().to_owned(), distinct(&tokens, n));
+            evaluation
+                .measures
+                .insert(metric.tag().to_owned(), distinct(&tokens, n));
         }
         let tag = Metric::DynamicsRepetition.tag().to_owned();
         evaluation.measures.insert(tag, repetition(&tokens));

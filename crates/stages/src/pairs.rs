@@ -97,11 +97,13 @@ struct PromptSources<'c> {
 
 impl<'c> PromptSources<'c> {
     fn policy(self) -> &'c PromptCandidates {
-        self.policy.expect("candidates of the policy, which the plan lists as an input")
+        self.policy
+            .expect("candidates of the policy, which the plan lists as an input")
     }
 
     fn weaker(self) -> &'c PromptCandidates {
-        self.weaker.expect("candidates of the weaker model, which the plan lists as an input")
+        self.weaker
+            .expect("candidates of the weaker model, which the plan lists as an input")
     }
 }
 

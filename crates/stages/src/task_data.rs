@@ -91,7 +91,11 @@ impl TaskData {
     ///
     /// # Errors
     /// If the tokenizer fails.
-    pub fn score(&self, prompt: &Prompt, completion: &[u32]) -> Result<(String, Score), StageError> {
+    pub fn score(
+        &self,
+        prompt: &Prompt,
+        completion: &[u32],
+    ) -> Result<(String, Score), StageError> {
         let text = self.tokenizer.decode(completion)?;
         let score = self.task.score(prompt, &text);
         Ok((text, score))

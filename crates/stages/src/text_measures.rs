@@ -13,12 +13,16 @@ pub fn distinct(completions: &[&[u32]], n: usize) -> f64 {
     }
 }
 
-/// Mean over completions of the share of its tokens that only repeat a bigram seen before in the same completion.
+/// Mean over completions of the share of its token triples that occurred earlier in the same completion.
 pub fn repetition(completions: &[&[u32]]) -> f64 {
     let share = |tokens: &&[u32]| {
-        let all = tokens.len().saturating_sub(1);
-        let distinct = tokens.windows(2).collect::<BTreeSet<_>>().len();
-        if all == 0 { 0.0 } else { 1.0 - distinct as f64 / all as f64 }
+        let all = tokens.len().saturating_sub(2);
+        let distinct = tokens.windows(3).collect::<BTreeSet<_>>().len();
+        if all == 0 {
+            0.0
+        } else {
+            1.0 - distinct as f64 / all as f64
+        }
     };
     mean(completions.iter().map(share))
 }
@@ -27,7 +31,9 @@ pub fn repetition(completions: &[&[u32]]) -> f64 {
 pub fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
     let (sum, count) = values
         .into_iter()
-        .fold((0.0, 0usize), |(sum, count), value| (sum + value, count + 1));
+        .fold((0.0, 0usize), |(sum, count), value| {
+            (sum + value, count + 1)
+        });
     sum / count as f64
 }
 
@@ -42,8 +48,8 @@ mod tests {
         assert_eq!(distinct(&[varied], 2), 1.0);
         assert_eq!(distinct(&[looped], 2), 0.4);
         assert_eq!(repetition(&[varied]), 0.0);
-        assert!((repetition(&[looped]) - 0.6).abs() < 1e-15);
-        assert!((repetition(&[looped, varied]) - 0.3).abs() < 1e-15);
+        assert_eq!(repetition(&[looped]), 0.5);
+        assert_eq!(repetition(&[looped, varied]), 0.25);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod parity;
 mod schedule;
 mod sft;
 mod streams;
+mod watch;
 mod work;
 
 pub use device::{DeviceChoice, DeviceError};
@@ -24,4 +25,5 @@ pub use optimizer::{Accumulated, Optimizer, Update};
 pub use schedule::learning_rate;
 pub use sft::{SftTrainer, SftUpdate, mean_nll};
 pub use streams::{Stream, Streams};
+pub use watch::Watch;
 pub use work::{Work, matrix_parameters, policy_parameters, scalar_parameters};

@@ -1,7 +1,5 @@
 //! Supervised fine-tuning: the start of every arm.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 use preflab_config::SftSettings;
@@ -9,7 +7,9 @@ use preflab_data::TokenExample;
 use preflab_metrics::{Metric, Sink};
 use preflab_transformer::{CausalLm, Completions, TokenLogps};
 
-use crate::{Accumulated, Minibatches, Optimizer, Order, TrainError, Work, policy_parameters};
+use crate::{
+    Accumulated, Minibatches, Optimizer, Order, TrainError, Watch, Work, policy_parameters,
+};
 
 /// Supervised fine-tuning on prompts with reference completions.
 ///
@@ -79,17 +79,17 @@ impl SftTrainer {
     /// All updates, logged every `log_every` of them.
     ///
     /// # Errors
-    /// If the log cannot be written, `stop` was raised, or the loss is no longer a number.
+    /// If the log cannot be written, `watch` asked to stop, or the loss is no longer a number.
     pub fn run(
         mut self,
         examples: &[TokenExample],
         held_out: &[TokenExample],
         log_every: usize,
         log: &mut dyn Sink,
-        stop: &AtomicBool,
+        watch: &dyn Watch,
     ) -> Result<(CausalLm, Work), TrainError> {
         for update in 0..self.updates {
-            if stop.load(Ordering::Relaxed) {
+            if watch.stop() {
                 return Err(TrainError::Stopped);
             }
             let logged = update % log_every == 0 || update + 1 == self.updates;
@@ -109,6 +109,8 @@ impl SftTrainer {
                     });
                 }
                 self.record(update, &measured, held_out, log)?;
+                let note = format!("loss {:.3}", measured.loss);
+                watch.progress(update as u64 + 1, self.updates as u64, &note);
             }
         }
         log.flush()?;

@@ -128,13 +128,29 @@ mod tests {
         );
         assert_eq!(
             parse("model=1\nquestion = 2"),
-            ok("base.model", "\"1\\nquestion = 2\"")
+            ok("base.model", "\"\"\"\n1\nquestion = 2\"\"\"")
         );
     }
 
     #[test]
     fn what_is_not_an_assignment_is_refused() {
-        insta::assert_snapshot!(parse("sft.epochs").unwrap_err(), @"");
-        insta::assert_snapshot!(parse("sft epochs=3").unwrap_err(), @"");
+        insta::assert_snapshot!(parse("sft.epochs").unwrap_err(), @"
+        --set:1:1
+          |
+        1 | sft.epochs
+          | ^^^^^^^^^^
+        expected `key=value`, found no `=`
+
+        hint: write for example `--set sft.epochs=3`
+        ");
+        insta::assert_snapshot!(parse("sft epochs=3").unwrap_err(), @"
+        --set:1:1
+          |
+        1 | sft epochs=3
+          | ^^^^^^^^^^
+        `sft epochs` is not a dotted key
+
+        hint: write for example `--set method.dpo.batch_size=16`, with quotes around a part that has dots
+        ");
     }
 }

@@ -18,8 +18,7 @@ use crate::{Cell, Event, Ledger, Observer, Plan, StageId, StageKind, Store, Stor
 pub(crate) struct Recorder<'a> {
     plan: &'a Plan,
     store: &'a Store,
-    /// Cells whose directory holds the curves of the plan's stages already.
-    current: Vec<bool>,
+    /// For each cell: whether its record says that it is done, once there is one.
     recorded: Vec<Option<bool>>,
     written: BTreeMap<PathBuf, String>,
 }
@@ -28,7 +27,6 @@ impl<'a> Recorder<'a> {
     /// Removes the records of cells whose settings have changed since, so that nobody takes them for results of this
     /// plan.
     pub fn new(plan: &'a Plan, store: &'a Store) -> Result<Self, StoreError> {
-        let mut current = Vec::new();
         for cell in &plan.cells {
             let path = store
                 .directory()
@@ -48,13 +46,11 @@ impl<'a> Recorder<'a> {
             if !kept && path.exists() {
                 fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
             }
-            current.push(kept);
         }
         let recorded = vec![None; plan.cells.len()];
         Ok(Self {
             plan,
             store,
-            current,
             recorded,
             written: BTreeMap::new(),
         })
@@ -68,7 +64,7 @@ impl<'a> Recorder<'a> {
             {
                 let done = record.status == CellStatus::Done;
                 if done {
-                    self.logs(index)?;
+                    self.logs(&self.plan.cells[index])?;
                 }
                 let file = self
                     .plan
@@ -94,23 +90,16 @@ impl<'a> Recorder<'a> {
         self.write(LOCK_FILE.into(), lock_text(self.plan, &finished))
     }
 
-    /// Puts the curves of shared stages into a cell's directory, unless they are there.
-    fn logs(&self, index: usize) -> Result<(), StoreError> {
-        let cell = &self.plan.cells[index];
+    /// Puts the curves that stages kept into a cell's directory, unless they are there.
+    fn logs(&self, cell: &Cell) -> Result<(), StoreError> {
         for (id, below) in &cell.logs {
-            let stage = self.plan.stage(*id);
             let directory: PathBuf = self
                 .plan
                 .cell_directory(cell)
                 .join(below)
                 .components()
                 .collect();
-            let own = stage.log_directory == directory;
-            let has_any = fs::read_dir(self.store.directory().join(&directory))
-                .is_ok_and(|mut files| files.next().is_some());
-            if !(has_any && (own || self.current[index])) {
-                self.store.restore_logs(stage, &directory)?;
-            }
+            self.store.restore_logs(self.plan.stage(*id), &directory)?;
         }
         Ok(())
     }

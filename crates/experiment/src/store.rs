@@ -190,18 +190,20 @@ impl Store {
         Ok(directory)
     }
 
-    /// Copies the curves that a stage kept to a directory of a cell.
+    /// Copies the curves that a stage kept to a directory of a cell, unless they are there: names of event files hold
+    /// the time and the process, so equal names and lengths are equal files.
     ///
     /// # Errors
     /// If they cannot be copied.
     pub fn restore_logs(&self, stage: &Stage, relative: &Path) -> Result<(), StoreError> {
-        let kept = self.stage_directory(stage).join(LOGS);
-        let directory = self.fresh_logs(relative)?;
-        if kept.is_dir() {
-            copy_logs(&kept, &directory)
-        } else {
-            Ok(())
+        let (kept, shown) = (
+            self.stage_directory(stage).join(LOGS),
+            self.directory.join(relative),
+        );
+        if shown.is_dir() && log_sizes(&kept)? == log_sizes(&shown)? {
+            return Ok(());
         }
+        copy_logs(&kept, &self.fresh_logs(relative)?)
     }
 
     /// Writes a file of the experiment's directory, whole or not at all.
@@ -411,6 +413,19 @@ fn log_files(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
     }
     files.sort();
     Ok(files)
+}
+
+fn log_sizes(directory: &Path) -> Result<Vec<(PathBuf, u64)>, StoreError> {
+    log_files(directory)?
+        .into_iter()
+        .map(|file| {
+            let path = directory.join(&file);
+            let length = fs::metadata(&path)
+                .map_err(StoreError::io("read", &path))?
+                .len();
+            Ok((file, length))
+        })
+        .collect()
 }
 
 fn copy_logs(from: &Path, to: &Path) -> Result<(), StoreError> {

@@ -32,6 +32,7 @@ mod svg;
 pub use axis::{Axis, Scale};
 pub use colour::ColourMap;
 pub use heat_map::HeatMap;
+pub(crate) use number::fixed as fixed_number;
 pub use number::short_number;
 pub use plot::Plot;
 pub use style::{Dash, Marker, Style};

@@ -1,0 +1,35 @@
+//! The sections of an experiment's report, one file each.
+
+mod ablation;
+mod budgets;
+mod curves;
+mod definitions;
+mod differences;
+mod matched;
+mod reproduction;
+mod samples;
+mod scores;
+mod shared;
+mod verdict;
+
+use crate::document::Document;
+use crate::report::{Context, ReportError};
+
+/// The whole page.
+pub(crate) fn document(context: &Context<'_>) -> Result<Document, ReportError> {
+    let mut document = Document::new(&context.records.experiment.name);
+    for block in verdict::lead(context) {
+        document = document.lead(block);
+    }
+    Ok(document
+        .section(scores::section(context))
+        .section(differences::section(context))
+        .section(ablation::section(context))
+        .section(curves::section(context))
+        .section(shared::section(context)?)
+        .section(budgets::section(context))
+        .section(matched::section(context))
+        .section(samples::section(context))
+        .section(definitions::section(context))
+        .section(reproduction::section(context)))
+}

@@ -1,16 +1,23 @@
 //! Functions of log-probabilities that stay finite and exact where the textbook form does not.
 
+use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{DType, Tensor};
 
-/// `exp(min(x, cap))`, where the cap keeps the result finite in the tensor's dtype: 80 in f32 and bf16 (TRL's value), 11
-/// in f16, 700 in f64. Beyond the cap the gradient is 0.
+/// `exp(min(x, cap))`, where the cap keeps the square of the result finite in the tensor's dtype: 40 in f32 and bf16, 5 in
+/// f16, 350 in f64. Beyond the cap the gradient is 0. (TRL caps at 80 in f32, whose square is not finite.)
 pub(crate) fn capped_exp(x: Tensor<1>) -> Tensor<1> {
     let cap = match x.dtype() {
-        DType::F64 => 700.0,
-        DType::F16 => 11.0,
-        _ => 80.0,
+        DType::F64 => 350.0,
+        DType::F16 => 5.0,
+        _ => 40.0,
     };
     x.clamp_max(cap).exp()
+}
+
+/// `σ(x)`, with a gradient that is exact in both tails: burn's own `sigmoid` forms it as `s (1 − s)`, which is lost to
+/// rounding where `s` is near 1.
+pub(crate) fn probability(x: Tensor<1>) -> Tensor<1> {
+    log_sigmoid(x).exp()
 }
 
 /// `x / divisor`. Not `x / divisor` as burn writes it: its backward pass forms the reciprocal in f32, whatever the dtype.
@@ -40,6 +47,17 @@ mod tests {
         }
         assert!(values(&log_one_minus_exp(leaf(&[0.0])))[0].is_finite());
         assert_eq!(values(&log_one_minus_exp(leaf(&[-1e4])))[0], 0.0);
+    }
+
+    #[test]
+    fn the_slope_of_a_probability_is_exact_in_both_tails() {
+        for x in [-30.0, 0.0, 30.0] {
+            let at = leaf(&[x]);
+            let gradients = probability(at.clone().cast(DType::F32)).backward();
+            let slope = values(&at.grad(&gradients).unwrap())[0];
+            let exact = 1.0 / ((1.0 + x.exp()) * (1.0 + (-x).exp()));
+            assert!((slope / exact - 1.0).abs() < 1e-5, "{x}: {slope} {exact}");
+        }
     }
 
     #[test]

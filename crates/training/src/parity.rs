@@ -451,6 +451,11 @@ impl Comparison<'_> {
         self.keep_worst(what, relative_error(ours, theirs));
     }
 
+    /// Takes a relative error that was measured on a scale of its own.
+    pub fn error(&mut self, what: &str, error: f64) {
+        self.keep_worst(what, if error.is_nan() { f64::INFINITY } else { error });
+    }
+
     /// Compares a list, see [`worst_relative_error`]. Another length counts as an infinite error.
     pub fn vector(&mut self, what: &str, ours: &[f64], theirs: &[f64]) {
         let error = if ours.len() == theirs.len() {

@@ -9,7 +9,7 @@ use crate::inputs::margin;
 /// `−log σ(β (q_i(log π_w − log π_l) − q_i(log π_ref,w − log π_ref,l)))`, where `q_i` is the `i`-th smallest of the batch:
 /// the policy's margins are to dominate the reference's in distribution.
 ///
-/// Melnyk et al. 2024, [arXiv:2406.05882](https://arxiv.org/abs/2406.05882), section 3; TRL 1.9's `aot`, 0.24's `aot_pair`.
+/// Melnyk et al. 2024, [arXiv:2406.05882](https://arxiv.org/abs/2406.05882), section 3; TRL's `aot`.
 ///
 /// - `policy`, `reference`: log-probabilities summed over completion tokens, `[b]` each, nats.
 /// - `beta`: 1/nats. `label_smoothing`: assumed share of flipped labels.

@@ -9,8 +9,8 @@ use super::link::logistic;
 /// `−log σ(β (q_i(r_w) − q_i(r_l)))`, where `q_i` is the `i`-th smallest of the batch: rewards of chosen completions are to
 /// dominate those of rejected ones in distribution.
 ///
-/// Melnyk et al. 2024, [arXiv:2406.05882](https://arxiv.org/abs/2406.05882), section 3; TRL 1.9's `aot_unpaired`, 0.24's
-/// `aot`.
+/// Melnyk et al. 2024, [arXiv:2406.05882](https://arxiv.org/abs/2406.05882), section 3; TRL 1.9's `aot_unpaired`, which 0.24
+/// called `aot_pair`.
 ///
 /// - `log_ratios`: `log π − log π_ref` summed over completion tokens, `[b]` each, nats.
 /// - `beta`: 1/nats. `label_smoothing`: assumed share of flipped labels.

@@ -1,10 +1,10 @@
 //! Anchored Preference Optimization, down.
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::sigmoid;
 use preflab_data::Pair;
 
 use crate::inputs::margin;
+use crate::stable::probability;
 
 /// `σ(β r_w) + (1 − σ(β h))`: both sides down, the rejected one more. For pairs whose chosen completion is worse than what
 /// the policy would say.
@@ -18,7 +18,7 @@ use crate::inputs::margin;
 ///
 /// Returns `[b]`, in `(0, 2)`; 1 where the policy equals the reference.
 pub fn apo_down(log_ratios: &Pair<Tensor<1>>, scores: &Pair<Tensor<1>>, beta: f64) -> Tensor<1> {
-    sigmoid(log_ratios.chosen.clone() * beta) + sigmoid(margin(scores) * -beta)
+    probability(log_ratios.chosen.clone() * beta) + probability(margin(scores) * -beta)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Anchored Preference Optimization, zero.
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::sigmoid;
 use preflab_data::Pair;
+
+use crate::stable::probability;
 
 /// `(1 − σ(β r_w)) + σ(β r_l)`: chosen up, rejected down, each against the reference. For pairs whose chosen completion is
 /// better than what the policy would say.
@@ -14,7 +15,7 @@ use preflab_data::Pair;
 ///
 /// Returns `[b]`, in `(0, 2)`; 1 where the policy equals the reference.
 pub fn apo_zero(log_ratios: &Pair<Tensor<1>>, beta: f64) -> Tensor<1> {
-    sigmoid(log_ratios.chosen.clone() * -beta) + sigmoid(log_ratios.rejected.clone() * beta)
+    probability(log_ratios.chosen.clone() * -beta) + probability(log_ratios.rejected.clone() * beta)
 }
 
 #[cfg(test)]

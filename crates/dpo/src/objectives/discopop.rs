@@ -1,11 +1,11 @@
 //! DiscoPOP: the discovered log-ratio modulated loss.
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::{log_sigmoid, sigmoid};
+use burn::tensor::activation::log_sigmoid;
 use preflab_data::Pair;
 
 use crate::inputs::margin;
-use crate::stable::{capped_exp, divided};
+use crate::stable::{capped_exp, divided, probability};
 
 /// `−log σ(m) σ(−m/τ) + exp(−m) σ(m/τ)` with `m = β h`: logistic where the margin is wrong, exponential where it is right.
 ///
@@ -19,7 +19,7 @@ use crate::stable::{capped_exp, divided};
 pub fn discopop(scores: &Pair<Tensor<1>>, beta: f64, tau: f64) -> Tensor<1> {
     let logit = margin(scores) * beta;
     let sharp = divided(logit.clone(), tau);
-    let logistic = -log_sigmoid(logit.clone()) * sigmoid(-sharp.clone());
+    let logistic = -log_sigmoid(logit.clone()) * probability(-sharp.clone());
     let exponential = capped_exp(log_sigmoid(sharp) - logit);
     logistic + exponential
 }

@@ -1,10 +1,11 @@
 //! Efficient Exact Optimization on pairs.
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::{log_sigmoid, sigmoid};
+use burn::tensor::activation::log_sigmoid;
 use preflab_data::Pair;
 
 use crate::inputs::margin;
+use crate::stable::probability;
 
 /// `KL([σ(β h), σ(−β h)] ‖ [1 − ε, ε])`: the reverse KL between the policy's preference over the pair and the label's.
 ///
@@ -17,8 +18,9 @@ use crate::inputs::margin;
 /// Returns `[b]`, at least 0; 0 at `β h = log((1 − ε) / ε)`.
 pub fn exo(scores: &Pair<Tensor<1>>, beta: f64, label_smoothing: f64) -> Tensor<1> {
     let logit = margin(scores) * beta;
-    let side =
-        |logit: Tensor<1>, target: f64| sigmoid(logit.clone()) * (log_sigmoid(logit) - target.ln());
+    let side = |logit: Tensor<1>, target: f64| {
+        probability(logit.clone()) * (log_sigmoid(logit) - target.ln())
+    };
     side(logit.clone(), 1.0 - label_smoothing) + side(-logit, label_smoothing)
 }
 

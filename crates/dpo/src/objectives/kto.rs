@@ -1,8 +1,9 @@
 //! Kahneman-Tversky Optimization.
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::sigmoid;
 use preflab_data::Pair;
+
+use crate::stable::probability;
 
 /// `max(0, mean(r))`, `[1]`: the divergence of the policy from the reference, estimated from log-ratios of completions
 /// that have nothing to do with the examples.
@@ -32,8 +33,8 @@ pub fn kto_examples(
         .zip(kl)
         .map(|(ratio, kl)| (ratio - kl) * beta);
     Pair {
-        chosen: sigmoid(-gains.chosen),
-        rejected: sigmoid(gains.rejected),
+        chosen: probability(-gains.chosen),
+        rejected: probability(gains.rejected),
     }
 }
 

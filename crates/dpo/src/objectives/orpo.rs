@@ -4,11 +4,17 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::log_sigmoid;
 use preflab_data::Pair;
 
+use crate::inputs::margin;
 use crate::stable::log_one_minus_exp;
 
 /// `log(p̄ / (1 − p̄))` with `log p̄ = log π(y) / |y|`, `[b]`.
 fn log_odds(mean: Tensor<1>) -> Tensor<1> {
     mean.clone() - log_one_minus_exp(mean)
+}
+
+/// `log odds(y_w) − log odds(y_l)`, `[b]`; see [`orpo`].
+pub fn log_odds_margin(means: &Pair<Tensor<1>>) -> Tensor<1> {
+    margin(&means.clone().map(log_odds))
 }
 
 /// `−w log p̄(y_w) − λ log σ(log odds(y_w) − log odds(y_l))`, with `p̄` the geometric mean of token probabilities.
@@ -21,9 +27,7 @@ fn log_odds(mean: Tensor<1>) -> Tensor<1> {
 ///
 /// Returns `[b]`, above 0. A completion of probability 1 counts as one of probability `1 − 1e-6` per token.
 pub fn orpo(means: &Pair<Tensor<1>>, lambda: f64, nll_weight: f64) -> Tensor<1> {
-    let odds = means.clone().map(log_odds);
-    let ratio = -log_sigmoid(odds.chosen - odds.rejected);
-    ratio * lambda - means.chosen.clone() * nll_weight
+    -log_sigmoid(log_odds_margin(means)) * lambda - means.chosen.clone() * nll_weight
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use burn_flex::FlexTensor;
 use crate::flex::{contiguous, differentiable, floats, tensor, unwritten};
 use crate::path::fused;
 use crate::rows::{self, Shared};
-use crate::simd::{Level, mul_add, sum_by, vectorised};
+use crate::simd::{Level, accumulate, mul_add, vectorised};
 
 /// `γ · x / √(mean(x²) + ε)` over the last axis.
 ///
@@ -149,7 +149,7 @@ vectorised! {
         let d = gamma.len();
         let lines = x.chunks_exact(d).zip(dy.chunks_exact(d)).zip(dx.chunks_exact_mut(d)).zip(scales);
         for (((x, dy), dx), &scale) in lines {
-            let along = sum_by(d, |i| dy[i] * gamma[i] * x[i]);
+            let [along] = accumulate([x, dy, gamma], |[x, dy, gamma]| [dy * gamma * x]);
             let pull = -along * scale * scale * scale / d as f32;
             for (((dx, x), dy), gamma) in dx.iter_mut().zip(x).zip(dy).zip(gamma) {
                 *dx = mul_add::<FMA>(pull, *x, scale * gamma * dy);

@@ -141,26 +141,34 @@ pub(crate) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<FMA>(-x))
 }
 
-/// `Σ f(i)` for `i` below `n`, in [`LANES`] interleaved partial sums added pairwise: the same order on every machine of
-/// one level, whatever the number of threads.
+/// Adds to `lanes`, element by element, what `f` makes of the elements of `N` slices of equal length: the order is the
+/// same on every machine of one level, whatever the number of threads. Returns the sums over all lanes.
 #[inline(always)]
-pub(crate) fn sum_by(n: usize, f: impl Fn(usize) -> f32) -> f32 {
-    let mut lanes = [0.0f32; LANES];
-    let whole = n - n % LANES;
-    let mut start = 0;
-    while start < whole {
-        for (lane, sum) in lanes.iter_mut().enumerate() {
-            *sum += f(start + lane);
+pub(crate) fn accumulate<const N: usize, const M: usize>(
+    slices: [&[f32]; N],
+    f: impl Fn([f32; N]) -> [f32; M],
+) -> [f32; M] {
+    let mut lanes = [[0.0f32; LANES]; M];
+    let blocks = slices.map(|slice| slice.as_chunks::<LANES>());
+    for block in 0..blocks[0].0.len() {
+        let blocks = blocks.map(|(blocks, _)| &blocks[block]);
+        for lane in 0..LANES {
+            let terms = f(blocks.map(|block| block[lane]));
+            for m in 0..M {
+                lanes[m][lane] += terms[m];
+            }
         }
-        start += LANES;
     }
-    for (lane, sum) in lanes.iter_mut().enumerate().take(n - whole) {
-        *sum += f(whole + lane);
+    for lane in 0..blocks[0].1.len() {
+        let terms = f(blocks.map(|(_, rest)| rest[lane]));
+        for m in 0..M {
+            lanes[m][lane] += terms[m];
+        }
     }
-    fold(lanes, |a, b| a + b)
+    lanes.map(|lanes| fold(lanes, |a, b| a + b))
 }
 
-/// `Σ a·b`, as [`sum_by`].
+/// `Σ a·b`, in the order of [`accumulate`].
 #[inline(always)]
 pub(crate) fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
@@ -271,7 +279,7 @@ mod tests {
 
     vectorised! {
         fn reductions(a: &[f32], b: &[f32]) -> [f32; 3] {
-            [sum_by(a.len(), |i| a[i]), dot::<FMA>(a, b), max(a)]
+            [accumulate([a], |[a]| [a])[0], dot::<FMA>(a, b), max(a)]
         }
     }
 

@@ -15,7 +15,7 @@ use crate::matrix::{like, view};
 use crate::path::fused;
 use crate::rows::{self, Shared};
 use crate::scratch::Scratch;
-use crate::simd::{self, Level, exp, sum_by, vectorised};
+use crate::simd::{self, Level, accumulate, exp, mul_add, vectorised};
 
 /// Logits held at a time.
 const LOGITS: usize = 1 << 20;
@@ -265,12 +265,11 @@ vectorised! {
     /// `log Σ e^(scale·z)` and the entropy of `softmax(scale·z)`.
     fn log_sum_and_entropy(logits: &[f32], scale: f32) -> (f32, f32) {
         let largest = simd::max(logits) * scale;
-        let sum = sum_by(logits.len(), |j| exp::<FMA>(logits[j] * scale - largest));
-        let below = sum_by(logits.len(), |j| {
-            let shifted = logits[j] * scale - largest;
+        let [sum, below] = accumulate([logits], |[logit]| {
+            let shifted = mul_add::<FMA>(logit, scale, -largest);
             let weight = exp::<FMA>(shifted);
             // A weight of zero times negative infinity would not be a number.
-            if weight > 0.0 { weight * shifted } else { 0.0 }
+            [weight, if weight > 0.0 { weight * shifted } else { 0.0 }]
         });
         (largest + sum.ln(), sum.ln() - below / sum)
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::simd::{self, exp, mul_add, sum_by, vectorised};
+use crate::simd::{self, accumulate, exp, mul_add, vectorised};
 
 vectorised! {
     /// Turns the scores of the visible keys into `e^(scale·s − max)`, those of the others into 0. Returns the sum and the
@@ -16,7 +16,7 @@ vectorised! {
         for score in seen.iter_mut() {
             *score = exp::<FMA>(mul_add::<FMA>(*score, scale, -largest));
         }
-        let sum = sum_by(seen.len(), |i| seen[i]);
+        let [sum] = accumulate([seen], |[weight]| [weight]);
         (sum, largest + sum.ln())
     }
 }

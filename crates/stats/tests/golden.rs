@@ -1,0 +1,33 @@
+//! Every recorded case of `tests/golden/stats` (or of `$PREFLAB_GOLDEN/stats`) against this crate.
+//!
+//! The figures come from NumPy, SciPy, statsmodels, scikit-learn, arch, rliable and mpmath; each case names its source. An unknown file, kind or key
+//! fails: nothing is skipped in silence.
+
+#[path = "golden/case.rs"]
+mod case;
+#[path = "golden/paired.rs"]
+mod paired;
+
+use case::{Golden, directory};
+
+#[test]
+fn every_file_has_a_test() {
+    for entry in std::fs::read_dir(directory()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let known = [
+            "paired",
+            "aggregate",
+            "multiple",
+            "proportions",
+            "curves",
+            "power",
+        ];
+        let stem = name.strip_suffix(".json").unwrap_or(&name);
+        assert!(known.contains(&stem), "{name} has no test");
+    }
+}
+
+#[test]
+fn paired() {
+    Golden::open("paired").check(paired::check);
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use preflab_config::Settings;
 
+use crate::graph::is_start;
 use crate::models::Models;
 use crate::node::{Node, Origin, dotted};
 use crate::read::read;
@@ -81,6 +82,19 @@ pub fn arms(spec: &Spec, models: &Models) -> Result<Vec<Arm>, Problems> {
             }),
             Err(found) => problems.extend(found),
         }
+    }
+    let not_the_start = |arm: &&Arm| arm.name == START && !is_start(arm);
+    if let (Some(_), Some(entry)) = (
+        arms.iter().find(not_the_start),
+        spec.arms.iter().find(|entry| entry.key == START),
+    ) {
+        problems.push(
+            Problem::new(format!(
+                "an arm that trains cannot be called `{START}`: the start of all arms is"
+            ))
+            .at(spec.sources.place(&entry.key_origin))
+            .hint("rename the arm, or give it `method.sft = {}` if it is meant to be the start"),
+        );
     }
     if let Some((name, origin)) = &spec.baseline
         && name != START

@@ -26,6 +26,11 @@ impl Sources {
         self.0.len() - 1
     }
 
+    /// The name of the text with that number.
+    pub fn name(&self, source: usize) -> &str {
+        &self.0[source].name
+    }
+
     /// The text with that number.
     pub fn text(&self, source: usize) -> &str {
         &self.0[source].text
@@ -95,6 +100,8 @@ impl Node {
     /// With every syntax error in it.
     pub fn parse(sources: &Sources, source: usize, layer: usize) -> Result<Self, Vec<Problem>> {
         let (table, errors) = DeTable::parse_recoverable(sources.text(source));
+        let mut errors = errors;
+        errors.sort_by_key(|error| error.span().map(|span| span.start));
         if !errors.is_empty() {
             return Err(errors
                 .iter()

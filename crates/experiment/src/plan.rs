@@ -83,7 +83,7 @@ impl Plan {
         let data =
             DataHashes::of(written.iter().map(|arm| &arm.settings)).map_err(Problems::from)?;
         check_lock(spec, &data)?;
-        let starts = starts(&written, &data, &environment)?;
+        let starts = starts(&written, &data, &environment);
         let mut arms = starts
             .iter()
             .filter_map(|start| start.arm.clone())
@@ -149,11 +149,7 @@ impl Plan {
 ///
 /// Arms that differ in what comes before their training (`varies = ["model"]`) have different starts; each is then
 /// named after the first of its arms, in the order of the alphabet. An arm without training is its own start.
-fn starts(
-    written: &[Arm],
-    data: &DataHashes,
-    environment: &Environment,
-) -> Result<Vec<Start>, Problems> {
+fn starts(written: &[Arm], data: &DataHashes, environment: &Environment) -> Vec<Start> {
     let mut graph = Graph::new(data, environment);
     let mut starts: Vec<Start> = Vec::new();
     for arm in written {
@@ -185,23 +181,7 @@ fn starts(
             };
         }
     }
-    let taken: Vec<&str> = starts
-        .iter()
-        .filter_map(|start| start.arm.as_ref())
-        .map(|arm| arm.name.as_str())
-        .collect();
-    let clash = written
-        .iter()
-        .find(|arm| taken.contains(&arm.name.as_str()));
-    match clash {
-        Some(arm) => Err(Problem::new(format!(
-            "an arm cannot be called `{}`: the start of the other arms is",
-            arm.name
-        ))
-        .hint("rename the arm, or give it `method.sft = {}` if it is meant to be the start")
-        .into()),
-        None => Ok(starts),
-    }
+    starts
 }
 
 /// Settings outside the varied keys: equal in all arms, by the check that arms set nothing else.

@@ -37,10 +37,7 @@ pub fn read<T: DeserializeOwned>(node: &Node, sources: &Sources) -> Result<T, Ve
         if !consequence {
             problems.push(error.problem(sources));
         }
-        let removable = match error.kind {
-            Kind::UnknownKey | Kind::UnknownVariant | Kind::Value => rest.remove(&error.path),
-            Kind::Missing | Kind::NoChoice => false,
-        };
+        let removable = rest.remove(&error.path);
         if !removable {
             return Err(problems);
         }

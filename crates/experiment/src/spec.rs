@@ -191,31 +191,25 @@ impl Outline<'_> {
                     "write what the comparison is to answer, in quotes",
                 ),
             },
-            None => self.problems.push(
-                Problem::new("`question` is missing")
-                    .at(self.start())
-                    .hint("write what the comparison is to answer: `question = \"Does ...?\"`"),
+            None => self.missing(
+                "`question`",
+                "write what the comparison is to answer: `question = \"Does ...?\"`",
             ),
         }
         String::new()
     }
 
-    fn start(&self) -> crate::Place {
-        self.sources.place(&Origin {
-            span: 0..0,
-            ..self.document.origin.clone()
-        })
+    fn missing(&mut self, what: &str, hint: &str) {
+        let file = self.sources.name(self.document.origin.source);
+        self.problems
+            .push(Problem::new(format!("{what} is missing in `{file}`")).hint(hint));
     }
 
     fn seeds(&mut self) -> Vec<u64> {
         const HINT: &str =
             "write a number of seeds (`seeds = 3` is 0, 1, 2) or list them (`seeds = [0, 7]`)";
         let Some(entry) = self.document.entry("seeds") else {
-            self.problems.push(
-                Problem::new("`seeds` is missing")
-                    .at(self.start())
-                    .hint(HINT),
-            );
+            self.missing("`seeds`", HINT);
             return Vec::new();
         };
         if let Some(count @ 1..=100_000) = entry.node.as_integer() {
@@ -315,10 +309,9 @@ impl Outline<'_> {
                 empty
             }
             None => {
-                self.problems.push(
-                    Problem::new(format!("`[{key}]` is missing"))
-                        .at(self.start())
-                        .hint(format!("write `[{key}]`: {purpose}")),
+                self.missing(
+                    &format!("`[{key}]`"),
+                    &format!("write `[{key}]`: {purpose}"),
                 );
                 empty
             }

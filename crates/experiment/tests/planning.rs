@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use preflab_experiment::records::{ArmOrigin, GridValue};
-use preflab_experiment::{Plan, StageKind};
+use preflab_experiment::{Outline, Plan, StageKind};
 use proptest::prelude::*;
 
-use crate::fake::{TWO_ARMS, plan, plan_of, three_arms};
+use crate::fake::{Fake, Mischief, TWO_ARMS, plan, plan_of, run, three_arms};
 
 fn cells(plan: &Plan) -> Vec<String> {
     plan.cells
@@ -324,4 +324,32 @@ proptest! {
             prop_assert_eq!(&again, &arm.settings, "{}", text);
         }
     }
+}
+
+#[test]
+fn an_outline_shows_cells_stages_and_what_is_matched() {
+    let plan = plan_of(
+        TWO_ARMS,
+        &["budget.updates=400", "task.verse.train_prompts=4096"],
+    )
+    .unwrap();
+    insta::assert_snapshot!(Outline::new(&plan, "nowhere".as_ref()).to_string(), @"");
+}
+
+#[test]
+fn an_outline_tells_what_is_done() {
+    let (plan, directory) = (plan(TWO_ARMS), tempfile::tempdir().unwrap());
+    let fake = Fake::with("seed 1 · dpo · training", Mischief::Interrupt);
+    run(&plan, &fake, directory.path());
+    let outline = Outline::new(&plan, directory.path());
+    assert!(outline.to_string().contains("21 stages, 19 on disk"));
+    let json = serde_json::to_value(&outline).unwrap();
+    let done: Vec<bool> = json["cells"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|cell| cell["done"].as_bool().unwrap())
+        .collect();
+    assert_eq!(done, [true, true, true, true, true, false]);
+    assert_eq!(json["stages"].as_array().unwrap().len(), 21);
 }

@@ -33,11 +33,7 @@ fn a_wrong_key_at_the_top() {
 
     hint: did you mean `seeds`?
 
-    problem 2 of 2: experiments/test.toml:1:1
-      |
-    1 | 
-      | ^
-    `seeds` is missing
+    problem 2 of 2: `seeds` is missing in `experiments/test.toml`
 
     hint: write a number of seeds (`seeds = 3` is 0, 1, 2) or list them (`seeds = [0, 7]`)
     ");
@@ -49,11 +45,17 @@ fn a_wrong_type_and_a_value_out_of_range_in_different_tables() {
         .replace("beta = 0.1", "beta = -0.1")
         .replace("budget.updates = 4", "budget.updates = \"many\"");
     insta::assert_snapshot!(problems(&text, &[]), @r#"
-    experiments/test.toml:9:18
+    problem 1 of 2: experiments/test.toml:9:18
       |
     9 | budget.updates = "many"
       |                  ^^^^^^
     `budget.updates`: expected a whole number, found the text "many"
+
+    problem 2 of 2: experiments/test.toml:14:41
+       |
+    14 | method.dpo = { objective.dpo = { beta = -0.1 } }
+       |                                         ^^^^
+    `method.dpo.objective.dpo.beta`: expected a number above 0, found -0.1
     "#);
 }
 
@@ -207,7 +209,11 @@ fn names_that_cannot_be_directories() {
 #[test]
 fn an_arm_with_the_name_of_the_start() {
     insta::assert_snapshot!(problems(&TWO_ARMS.replace("[arms.dpo]", "[arms.sft]"), &[]), @"
-    an arm cannot be called `sft`: the start of the other arms is
+    experiments/test.toml:13:7
+       |
+    13 | [arms.sft]
+       |       ^^^
+    an arm that trains cannot be called `sft`: the start of all arms is
 
     hint: rename the arm, or give it `method.sft = {}` if it is meant to be the start
     ");
@@ -285,58 +291,42 @@ fn a_budget_that_never_ends() {
 #[test]
 fn a_file_that_is_not_toml() {
     insta::assert_snapshot!(problems("question = \"Why?\nseeds = = 3\n", &[]), @r#"
-    problem 1 of 3: experiments/test.toml:2:9
+    problem 1 of 3: experiments/test.toml:1:17
+      |
+    1 | question = "Why?
+      |                 ^
+    invalid basic string, expected `"`
+
+    problem 2 of 3: experiments/test.toml:2:9
       |
     2 | seeds = = 3
       |         ^
     extra `=`, expected nothing
 
-    problem 2 of 3: experiments/test.toml:2:11
+    problem 3 of 3: experiments/test.toml:2:11
       |
     2 | seeds = = 3
       |           ^
     unexpected key or value, expected newline, `#`
-
-    problem 3 of 3: experiments/test.toml:1:17
-      |
-    1 | question = "Why?
-      |                 ^
-    invalid basic string, expected `"`
     "#);
 }
 
 #[test]
 fn an_empty_file() {
     insta::assert_snapshot!(problems("", &[]), @r#"
-    problem 1 of 4: experiments/test.toml:1:1
-      |
-    1 | 
-      | ^
-    `question` is missing
+    problem 1 of 4: `question` is missing in `experiments/test.toml`
 
     hint: write what the comparison is to answer: `question = "Does ...?"`
 
-    problem 2 of 4: experiments/test.toml:1:1
-      |
-    1 | 
-      | ^
-    `seeds` is missing
+    problem 2 of 4: `seeds` is missing in `experiments/test.toml`
 
     hint: write a number of seeds (`seeds = 3` is 0, 1, 2) or list them (`seeds = [0, 7]`)
 
-    problem 3 of 4: experiments/test.toml:1:1
-      |
-    1 | 
-      | ^
-    `[base]` is missing
+    problem 3 of 4: `[base]` is missing in `experiments/test.toml`
 
     hint: write `[base]`: it holds the settings that all arms share
 
-    problem 4 of 4: experiments/test.toml:1:1
-      |
-    1 | 
-      | ^
-    `[arms]` is missing
+    problem 4 of 4: `[arms]` is missing in `experiments/test.toml`
 
     hint: write `[arms]`: one table for each arm, such as `[arms.dpo]`
     "#);

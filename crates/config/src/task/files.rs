@@ -1,4 +1,4 @@
-//! The files a task is read from.
+//! The files a task is read from, and about how much it holds.
 
 use std::path::Path;
 
@@ -12,6 +12,20 @@ impl TaskSettings {
                 VerseSource::Generated(_) => Vec::new(),
                 VerseSource::Poems(files) => vec![&files.poems, &files.characters],
             },
+        }
+    }
+
+    /// About how many prompts there are to train on: from files there may be fewer.
+    pub fn train_prompts(&self) -> usize {
+        match self {
+            Self::Verse(verse) => verse.train_prompts.get(),
+        }
+    }
+
+    /// About how many prompts the final scores are made from.
+    pub fn test_prompts(&self) -> usize {
+        match self {
+            Self::Verse(verse) => verse.test_prompts.get(),
         }
     }
 }

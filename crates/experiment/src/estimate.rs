@@ -1,0 +1,352 @@
+//! About what a plan costs, before anything is computed.
+//!
+//! Floating-point operations by formula (`2 N` for each token of a forward pass, `6 N` for each trained one; Kaplan et
+//! al. 2020, arXiv:2001.08361, section 2.1), divided by a speed that two cores of 2024 reach on models of 1e5 to 1e7
+//! parameters. Where a stage of the same kind is on disk already, its measured time goes before the formula.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use preflab_config::{
+    BudgetSettings, Method, ModelSource, Settings, TaskSettings, TokenizerSettings,
+};
+
+use crate::store::finished_outcome;
+use crate::{Plan, Stage, StageKind, StageOutcome};
+
+/// Tag of the measure in which the task data report the size of the vocabulary.
+pub const VOCABULARY: &str = "data/vocabulary";
+
+/// Operations a second of training and scoring, all threads together.
+const TRAINING_SPEED: f64 = 2e10;
+/// Operations a second of sampling token by token.
+const SAMPLING_SPEED: f64 = 8e9;
+/// Tokens of a prompt, where nothing is known.
+const PROMPT: f64 = 24.0;
+/// Bytes of a trained parameter: its value, its gradient and two moments, in f32.
+const TRAINED: f64 = 16.0;
+/// Bytes of a parameter that is only read.
+const FROZEN: f64 = 4.0;
+
+/// About what a plan costs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimate {
+    /// Tokens in the vocabulary: as found on disk, or a guess.
+    pub vocabulary: usize,
+    /// Parameters of the largest policy.
+    pub parameters: usize,
+    /// Bytes that the hungriest stage takes; times the number of stages side by side.
+    pub memory: f64,
+    /// Seconds of each stage of the plan, 0 where it is finished.
+    pub seconds: Vec<f64>,
+    /// Whether each stage of the plan is finished.
+    pub finished: Vec<bool>,
+}
+
+impl Estimate {
+    /// Looks at what is on disk in the experiment's directory, and estimates the rest.
+    pub fn of(plan: &Plan, directory: &Path) -> Self {
+        let outcomes: Vec<_> = plan
+            .stages
+            .iter()
+            .map(|stage| finished_outcome(directory, stage))
+            .collect();
+        let mut measured: BTreeMap<(StageKind, &str), f64> = BTreeMap::new();
+        let mut vocabulary = None;
+        for (stage, outcome) in plan.stages.iter().zip(&outcomes) {
+            if let Some(outcome) = outcome {
+                measured.insert((stage.kind, &stage.title), outcome.ledger.seconds);
+                vocabulary = vocabulary.or_else(|| found_vocabulary(outcome));
+            }
+        }
+        let settings: Vec<&Settings> = plan.arms.iter().map(|arm| &arm.settings).collect();
+        let vocabulary = vocabulary.unwrap_or_else(|| {
+            settings
+                .iter()
+                .map(|arm| guessed_vocabulary(arm))
+                .max()
+                .unwrap_or(0)
+        });
+        let seconds = plan
+            .stages
+            .iter()
+            .zip(&outcomes)
+            .map(|(stage, outcome)| match outcome {
+                Some(_) => 0.0,
+                None => match measured.get(&(stage.kind, stage.title.as_str())) {
+                    Some(seconds) => *seconds,
+                    None => work(stage, vocabulary).seconds(),
+                },
+            });
+        Self {
+            vocabulary,
+            parameters: settings
+                .iter()
+                .map(|arm| parameters(arm, vocabulary))
+                .max()
+                .unwrap_or(0),
+            memory: settings
+                .iter()
+                .map(|arm| memory(arm, vocabulary))
+                .fold(0.0, f64::max),
+            seconds: seconds.collect(),
+            finished: outcomes.iter().map(Option::is_some).collect(),
+        }
+    }
+}
+
+fn found_vocabulary(outcome: &StageOutcome) -> Option<usize> {
+    outcome.measures.get(VOCABULARY).map(|&size| size as usize)
+}
+
+fn guessed_vocabulary(settings: &Settings) -> usize {
+    match &settings.tokenizer {
+        TokenizerSettings::Bpe(pieces) => pieces.vocabulary.get(),
+        TokenizerSettings::Auto | TokenizerSettings::Characters => match &settings.task {
+            TaskSettings::Verse(verse)
+                if verse.source == preflab_config::VerseSource::default() =>
+            {
+                256
+            }
+            TaskSettings::Verse(_) => 4096,
+        },
+    }
+}
+
+/// Parameters of an arm's policy; of a checkpoint by the size of its files, at two bytes each.
+fn parameters(settings: &Settings, vocabulary: usize) -> usize {
+    match &settings.model {
+        ModelSource::Shape(shape) => shape.parameters(vocabulary),
+        ModelSource::Named(directory) => {
+            let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+            let weights =
+                files.filter(|file| file.file_name().to_string_lossy().ends_with(".safetensors"));
+            let bytes: u64 = weights
+                .filter_map(|file| file.metadata().ok())
+                .map(|data| data.len())
+                .sum();
+            usize::try_from(bytes / 2).unwrap_or(usize::MAX)
+        }
+    }
+}
+
+/// Bytes of the models an arm trains with, and of the activations of one forward and backward pass.
+fn memory(settings: &Settings, vocabulary: usize) -> f64 {
+    let n = parameters(settings, vocabulary) as f64;
+    let (models, rows) = match &settings.method {
+        Method::Ppo(ppo) => {
+            let rows = ppo
+                .micro_batch_size
+                .map_or(ppo.batch_size.get() / ppo.minibatches.get(), |rows| {
+                    rows.get()
+                });
+            (2.0 * TRAINED + 2.0 * FROZEN, rows)
+        }
+        Method::Rloo(rloo) => {
+            let rows = rloo
+                .micro_batch_size
+                .map_or(rloo.batch_size.get() / rloo.minibatches.get(), |rows| {
+                    rows.get()
+                });
+            (TRAINED + 2.0 * FROZEN, rows)
+        }
+        Method::Grpo(grpo) => {
+            let rows = grpo
+                .micro_batch_size
+                .map_or(grpo.batch_size.get() / grpo.minibatches.get(), |rows| {
+                    rows.get()
+                });
+            (TRAINED + 2.0 * FROZEN, rows)
+        }
+        Method::Dpo(dpo) => (
+            TRAINED,
+            2 * dpo.micro_batch_size.unwrap_or(dpo.batch_size).get(),
+        ),
+        Method::RejectionSampling(rejection) => (
+            TRAINED + FROZEN,
+            rejection
+                .sft
+                .micro_batch_size
+                .unwrap_or(rejection.sft.batch_size)
+                .get(),
+        ),
+        Method::BestOfN(_) => (2.0 * FROZEN, 1),
+        Method::Sft(_) => (
+            TRAINED,
+            settings
+                .sft
+                .micro_batch_size
+                .unwrap_or(settings.sft.batch_size)
+                .get(),
+        ),
+    };
+    let tokens = rows as f64 * sequence(settings);
+    n * models + tokens * 4.0 * (activations(settings) + 3.0 * vocabulary as f64)
+}
+
+/// Numbers kept for the backward pass, for each token: 12 widths and 3 feed-forward widths a block.
+fn activations(settings: &Settings) -> f64 {
+    match &settings.model {
+        ModelSource::Shape(shape) => {
+            let block = 12 * shape.width.get() + 3 * shape.feedforward.get();
+            (shape.layers.get() * block) as f64
+        }
+        ModelSource::Named(_) => 32.0 * 16.0 * 4096.0,
+    }
+}
+
+/// Longest sequence, tokens.
+fn sequence(settings: &Settings) -> f64 {
+    PROMPT + settings.sampling.max_tokens.get() as f64
+}
+
+/// Operations of a stage.
+#[derive(Debug, Clone, Copy)]
+struct Work {
+    training: f64,
+    sampling: f64,
+    /// Seconds known beforehand.
+    fixed: f64,
+}
+
+impl Work {
+    fn seconds(self) -> f64 {
+        self.fixed + self.training / TRAINING_SPEED + self.sampling / SAMPLING_SPEED
+    }
+}
+
+fn work(stage: &Stage, vocabulary: usize) -> Work {
+    let settings = &*stage.settings;
+    let n = parameters(settings, vocabulary) as f64;
+    let tokens = sequence(settings);
+    let preferences = &settings.preferences;
+    let pairs = (preferences.pairs.get() + preferences.held_out_pairs.get()) as f64;
+    let trained = |rows: f64| Work {
+        training: 6.0 * n * tokens * rows,
+        sampling: 0.0,
+        fixed: 0.5,
+    };
+    let read = |rows: f64| Work {
+        training: 2.0 * n * tokens * rows,
+        sampling: 0.0,
+        fixed: 0.5,
+    };
+    let sampled = |rows: f64| Work {
+        training: 0.0,
+        sampling: 2.0 * n * tokens * rows,
+        fixed: 0.5,
+    };
+    let sft_rows = {
+        let all = settings.sft.epochs.get() * settings.task.train_prompts();
+        let most = settings.sft.max_updates.map_or(usize::MAX, |updates| {
+            updates.get() * settings.sft.batch_size.get()
+        });
+        all.min(most) as f64
+    };
+    match stage.kind {
+        StageKind::TaskData => Work {
+            training: 0.0,
+            sampling: 0.0,
+            fixed: 1.0,
+        },
+        StageKind::Sft | StageKind::WeakerModel => trained(sft_rows),
+        StageKind::Candidates | StageKind::WeakerCandidates => {
+            let prompts = (settings.task.train_prompts() as f64).min(2.0 * pairs);
+            sampled(prompts * preferences.candidates.get() as f64)
+        }
+        StageKind::Pairs => Work {
+            training: 0.0,
+            sampling: 0.0,
+            fixed: 1.0,
+        },
+        StageKind::ReferenceLogps => read(2.0 * pairs),
+        StageKind::RewardModel => trained(2.0 * pairs * settings.reward.epochs.get() as f64),
+        StageKind::Training => training(settings, n, tokens),
+        StageKind::Evaluation => {
+            let prompts = settings
+                .evaluation
+                .prompts
+                .map_or(settings.task.test_prompts(), |prompts| prompts.get());
+            let answers = settings.evaluation.samples_per_prompt.get()
+                * match &settings.method {
+                    Method::BestOfN(best) => best.n.get(),
+                    Method::Ppo(_)
+                    | Method::Dpo(_)
+                    | Method::Rloo(_)
+                    | Method::Grpo(_)
+                    | Method::RejectionSampling(_)
+                    | Method::Sft(_) => 1,
+                };
+            sampled((prompts * answers) as f64)
+        }
+    }
+}
+
+/// Operations of training until the budget is spent.
+fn training(settings: &Settings, n: f64, tokens: f64) -> Work {
+    let token = 2.0 * n;
+    // For one update: rows trained on, rows sampled, and forward passes without a backward one.
+    let (trained, sampled, read) = match &settings.method {
+        Method::Ppo(ppo) => {
+            let rows = ppo.batch_size.get() as f64;
+            let updates = (ppo.epochs.get() * ppo.minibatches.get()) as f64;
+            // Policy and value model are trained; value, reward and reference read each rollout once.
+            (
+                2.0 * rows / ppo.minibatches.get() as f64,
+                rows / updates,
+                3.0 * rows / updates,
+            )
+        }
+        Method::Rloo(rloo) => {
+            let rows = rloo.batch_size.get() as f64;
+            let updates = (rloo.epochs.get() * rloo.minibatches.get()) as f64;
+            (
+                rows / rloo.minibatches.get() as f64,
+                rows / updates,
+                2.0 * rows / updates,
+            )
+        }
+        Method::Grpo(grpo) => {
+            let rows = grpo.batch_size.get() as f64;
+            let updates = (grpo.epochs.get() * grpo.minibatches.get()) as f64;
+            (
+                rows / grpo.minibatches.get() as f64,
+                rows / updates,
+                2.0 * rows / updates,
+            )
+        }
+        Method::Dpo(dpo) => (2.0 * dpo.batch_size.get() as f64, 0.0, 0.0),
+        Method::RejectionSampling(rejection) => {
+            let rows = rejection.sft.batch_size.get() as f64;
+            let sampled =
+                rows * rejection.candidates.get() as f64 / rejection.sft.epochs.get() as f64;
+            (rows, sampled, sampled)
+        }
+        Method::BestOfN(_) | Method::Sft(_) => (0.0, 0.0, 0.0),
+    };
+    let update = Work {
+        training: token * tokens * (3.0 * trained + read),
+        sampling: token * tokens * sampled,
+        fixed: 0.0,
+    };
+    let updates = match settings.budget {
+        BudgetSettings::Updates(count) => count.get() as f64,
+        BudgetSettings::TrainedTokens(count) => count.get() as f64 / (trained * tokens).max(1.0),
+        BudgetSettings::GeneratedTokens(count) => count.get() as f64 / (sampled * tokens).max(1.0),
+        BudgetSettings::Flops(amount) => {
+            amount.get() / (update.training + update.sampling).max(1.0)
+        }
+        BudgetSettings::Seconds(amount) => {
+            return Work {
+                training: 0.0,
+                sampling: 0.0,
+                fixed: amount.get(),
+            };
+        }
+    };
+    Work {
+        training: update.training * updates,
+        sampling: update.sampling * updates,
+        fixed: 0.5,
+    }
+}

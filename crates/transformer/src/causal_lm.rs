@@ -73,7 +73,20 @@ impl CausalLm {
     ///
     /// The head runs at completion positions only, and on most devices for a few of them at a time.
     pub fn completion_logps(&self, completions: &Completions, temperature: f64) -> TokenLogps {
-        let hidden = self.completion_hidden(completions);
+        self.logps_of_hidden(
+            self.completion_hidden(completions),
+            completions,
+            temperature,
+        )
+    }
+
+    /// [`Self::completion_logps`] from [`Self::completion_hidden`], where the hidden states are wanted too.
+    pub fn logps_of_hidden(
+        &self,
+        hidden: Tensor<2>,
+        completions: &Completions,
+        temperature: f64,
+    ) -> TokenLogps {
         let (logps, entropy) = match self.architecture().logits_cap {
             None => token_logps(
                 hidden,
@@ -91,14 +104,14 @@ impl CausalLm {
         }
     }
 
-    /// Final hidden states that predict each completion token, `[n, d]`.
-    fn completion_hidden(&self, completions: &Completions) -> Tensor<2> {
+    /// Final hidden states that predict each completion token, `[n, d]`, in the order of [`Completions::targets`].
+    pub fn completion_hidden(&self, completions: &Completions) -> Tensor<2> {
         let laid = completions.predicting();
         self.decoder.hidden_at(&laid.packed, laid.wanted)
     }
 
     /// Logits, `[n, v]`, of final hidden states, `[n, d]`.
-    pub(crate) fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+    pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
         let logits = linear(hidden, self.head(), None);
         match self.architecture().logits_cap {
             Some(cap) => (logits / cap).tanh() * cap,

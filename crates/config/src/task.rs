@@ -1,10 +1,17 @@
 //! Settings of the tasks with a gold score.
 
-use std::path::{Path, PathBuf};
+mod arithmetic;
+mod preference_data;
+mod slogan;
+mod span;
+mod verse;
 
+pub use arithmetic::*;
+pub use preference_data::*;
 use serde::{Deserialize, Serialize};
-
-use crate::{Count, Fraction};
+pub use slogan::*;
+pub use span::*;
+pub use verse::*;
 
 /// A task: prompts, reference answers and a score by rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -12,6 +19,10 @@ use crate::{Count, Fraction};
 pub enum TaskSettings {
     /// Verse of a fixed form, title and rhyme.
     Verse(VerseSettings),
+    /// Arithmetic in several steps, with written working.
+    Arithmetic(ArithmeticSettings),
+    /// Slogans of a fixed number of words that say given words.
+    Slogan(SloganSettings),
 }
 
 impl TaskSettings {
@@ -19,152 +30,10 @@ impl TaskSettings {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Verse(_) => "verse",
+            Self::Arithmetic(_) => "arithmetic",
+            Self::Slogan(_) => "slogan",
         }
     }
-
-    /// Files that the task is read from; what it computes depends on their contents.
-    pub fn files(&self) -> Vec<&Path> {
-        match self {
-            Self::Verse(verse) => match &verse.source {
-                VerseSource::Generated(_) => Vec::new(),
-                VerseSource::Poems(files) => vec![&files.poems, &files.characters],
-            },
-        }
-    }
-}
-
-/// Verse (section 4 of arXiv:2406.07327): the prompt fixes form, title and rhyme.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct VerseSettings {
-    /// Prompts to train on. From poems: at most this many, all where there are fewer.
-    pub train_prompts: Count,
-    /// Prompts for choices made during training.
-    pub validation_prompts: Count,
-    /// Prompts for the final scores, never trained on.
-    pub test_prompts: Count,
-    /// Forms the prompts ask for.
-    pub forms: Vec<VerseForm>,
-    /// Where prompts and reference verses come from.
-    pub source: VerseSource,
-    /// Decides the drawn prompts and reference verses; the language itself is the same for every seed.
-    pub seed: u64,
-}
-
-impl Default for VerseSettings {
-    fn default() -> Self {
-        Self {
-            train_prompts: Count::of(4096),
-            validation_prompts: Count::of(256),
-            test_prompts: Count::of(512),
-            forms: vec![VerseForm::Quatrain5, VerseForm::Quatrain7],
-            source: VerseSource::default(),
-            seed: 0,
-        }
-    }
-}
-
-/// A form of verse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum VerseForm {
-    /// Four rows of five words (jueju).
-    #[serde(rename = "quatrain5")]
-    Quatrain5,
-    /// Four rows of seven words.
-    #[serde(rename = "quatrain7")]
-    Quatrain7,
-    /// Eight rows of five words (lüshi).
-    #[serde(rename = "regulated5")]
-    Regulated5,
-    /// Eight rows of seven words.
-    #[serde(rename = "regulated7")]
-    Regulated7,
-    /// A song form: rows of 3, 5, 7, 7, 5 words with a tone at nearly every place (the tune Yi Jiangnan).
-    Song,
-    /// Old style: six rows of five words, rhymed in one tone, otherwise free of tones.
-    OldStyle,
-    /// Free: four to eight rows of two to nine words, no rhyme and no tones asked for.
-    Free,
-}
-
-impl VerseForm {
-    /// Every form.
-    pub const ALL: [Self; 7] = [
-        Self::Quatrain5,
-        Self::Quatrain7,
-        Self::Regulated5,
-        Self::Regulated7,
-        Self::Song,
-        Self::OldStyle,
-        Self::Free,
-    ];
-}
-
-/// Where prompts and reference verses come from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum VerseSource {
-    /// A generated language of syllables with rhyme classes and tones; needs no file.
-    Generated(GeneratedVerse),
-    /// Chinese poems from a file.
-    Poems(PoemFiles),
-}
-
-impl Default for VerseSource {
-    fn default() -> Self {
-        Self::Generated(GeneratedVerse::default())
-    }
-}
-
-/// The generated language.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GeneratedVerse {
-    /// Probability with which a reference verse breaks each of the five criteria, independently. It leaves the model
-    /// trained on the references room for improvement; 0 makes every reference perfect.
-    pub corruption: Fraction,
-}
-
-impl Default for GeneratedVerse {
-    fn default() -> Self {
-        Self {
-            corruption: Fraction::of(0.5),
-        }
-    }
-}
-
-/// Chinese poems: JSON lines with the keys `form`, `title`, `lines`, `rhyme`, `rhyme_ok`, `rhyme_level`, `tone_ok`
-/// and `split`, and a table of characters with the columns `char`, `tone` and `pingshui`. Either may be gzip-compressed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PoemFiles {
-    /// The poems.
-    pub poems: PathBuf,
-    /// Tone and rhyme groups of each character.
-    pub characters: PathBuf,
-    /// Poems with a character that the training poems hold fewer times than this, title included, are left out.
-    #[serde(default = "min_character_count")]
-    pub min_character_count: Count,
-    /// Poems with a longer title are left out, characters.
-    #[serde(default = "max_title")]
-    pub max_title: Count,
-    /// Whether to leave out poems that do not rhyme in a level-tone group, which regulated verse asks for.
-    #[serde(default = "yes")]
-    pub only_level_rhyme: bool,
-    /// Whether to leave out poems that break their tone pattern.
-    #[serde(default)]
-    pub only_regular_tones: bool,
-}
-
-fn min_character_count() -> Count {
-    Count::of(5)
-}
-fn max_title() -> Count {
-    Count::of(8)
-}
-fn yes() -> bool {
-    true
 }
 
 #[cfg(test)]
@@ -172,38 +41,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verse_defaults_to_the_generated_language() {
-        let task: TaskSettings =
-            toml::from_str("verse = { train_prompts = 64, forms = [\"quatrain5\"] }").unwrap();
-        let TaskSettings::Verse(verse) = task;
-        assert_eq!(verse.train_prompts.get(), 64);
-        assert_eq!(
-            verse.source,
-            VerseSource::Generated(GeneratedVerse::default())
-        );
+    fn every_task_has_defaults() {
+        for name in ["verse", "arithmetic", "slogan"] {
+            let task: TaskSettings = toml::from_str(&format!("{name} = {{}}")).unwrap();
+            assert_eq!(task.name(), name);
+            let text = toml::to_string(&task).unwrap();
+            assert_eq!(
+                toml::from_str::<TaskSettings>(&text).unwrap(),
+                task,
+                "{text}"
+            );
+        }
     }
 
     #[test]
-    fn a_wrong_form_is_refused_with_the_right_ones() {
-        let error = toml::from_str::<TaskSettings>("verse = { forms = [\"sonnet\"] }")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("unknown variant `sonnet`, expected one of `quatrain5`"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn every_form_round_trips_through_toml() {
-        let settings = VerseSettings {
-            forms: VerseForm::ALL.to_vec(),
-            ..VerseSettings::default()
-        };
-        let text = toml::to_string(&TaskSettings::Verse(settings.clone())).unwrap();
-        assert_eq!(
-            toml::from_str::<TaskSettings>(&text).unwrap(),
-            TaskSettings::Verse(settings)
-        );
+    fn two_tasks_at_once_are_refused() {
+        assert!(toml::from_str::<TaskSettings>("verse = {}\nslogan = {}").is_err());
     }
 }

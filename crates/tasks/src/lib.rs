@@ -21,14 +21,16 @@
 //! One variant of [`preflab_config::TaskSettings`], one file here with an `impl Task`, one line in [`open`].
 #![warn(missing_docs)]
 
+pub mod arithmetic;
 mod error;
 pub mod judge;
+pub mod slogan;
 mod task;
 pub mod verse;
 
 pub use error::TaskError;
 use preflab_config::TaskSettings;
-pub use task::{Prompt, Score, Split, Task};
+pub use task::{Prompt, Prompts, Score, Split, Task};
 
 /// The task that `settings` describe, its prompts drawn or read.
 ///
@@ -37,5 +39,7 @@ pub use task::{Prompt, Score, Split, Task};
 pub fn open(settings: &TaskSettings) -> Result<Box<dyn Task>, TaskError> {
     match settings {
         TaskSettings::Verse(settings) => Ok(Box::new(verse::Verse::open(settings)?)),
+        TaskSettings::Arithmetic(settings) => Ok(Box::new(arithmetic::Arithmetic::open(settings)?)),
+        TaskSettings::Slogan(settings) => Ok(Box::new(slogan::Slogan::open(settings)?)),
     }
 }

@@ -33,6 +33,31 @@ pub trait Task: std::fmt::Debug + Send + Sync {
     }
 }
 
+/// The prompts of every split.
+#[derive(Debug, Default)]
+pub struct Prompts {
+    /// To train on.
+    pub train: Vec<Prompt>,
+    /// For choices during training.
+    pub validation: Vec<Prompt>,
+    /// For final scores.
+    pub test: Vec<Prompt>,
+    /// For final scores, from another distribution.
+    pub shifted: Vec<Prompt>,
+}
+
+impl Prompts {
+    /// Those of `split`.
+    pub fn of(&self, split: Split) -> &[Prompt] {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+            Split::Shifted => &self.shifted,
+        }
+    }
+}
+
 /// Prompts and references of every split.
 pub(crate) fn prompt_texts(task: &dyn Task) -> impl Iterator<Item = &str> {
     Split::ALL

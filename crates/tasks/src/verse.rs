@@ -20,6 +20,7 @@ pub mod syllables;
 use preflab_config::{VerseForm, VerseSettings, VerseSource};
 use preflab_data::Units;
 
+use crate::task::{Prompts, prompt_texts};
 use crate::{Prompt, Score, Split, Task, TaskError};
 use form::FormRule;
 use lexicon::Lexicon;
@@ -41,17 +42,6 @@ pub struct Verse {
 struct NamedForm {
     name: &'static str,
     rule: FormRule,
-}
-
-/// The prompts of the three splits.
-#[derive(Debug, Default)]
-pub struct Prompts {
-    /// To train on.
-    pub train: Vec<Prompt>,
-    /// For choices during training.
-    pub validation: Vec<Prompt>,
-    /// For final scores.
-    pub test: Vec<Prompt>,
 }
 
 /// What a prompt asks for.
@@ -160,12 +150,7 @@ impl Task for Verse {
     }
 
     fn prompts(&self, split: Split) -> &[Prompt] {
-        match split {
-            Split::Train => &self.prompts.train,
-            Split::Validation => &self.prompts.validation,
-            Split::Test => &self.prompts.test,
-            Split::Shifted => &[],
-        }
+        self.prompts.of(split)
     }
 
     fn criteria(&self) -> &[&'static str] {
@@ -181,7 +166,7 @@ impl Task for Verse {
     }
 
     fn texts(&self) -> Vec<&str> {
-        let prompts = crate::task::prompt_texts(self);
+        let prompts = prompt_texts(self);
         prompts
             .chain(self.alphabet.iter().map(String::as_str))
             .collect()

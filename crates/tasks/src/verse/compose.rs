@@ -13,7 +13,8 @@ use rand_chacha::ChaCha8Rng;
 use super::form::{FormRule, Wanted};
 use super::lexicon::{Lexicon, Tone};
 use super::syllables::{self, RIMES, Syllable, form_name};
-use super::{Prompts, Request, refused};
+use super::{Request, refused};
+use crate::task::Prompts;
 use crate::{Prompt, Split, TaskError};
 
 /// A way of breaking one criterion.
@@ -102,6 +103,7 @@ pub fn prompts(
         train,
         validation,
         test,
+        shifted: Vec::new(),
     })
 }
 

@@ -17,7 +17,8 @@ use serde::Deserialize;
 use super::characters::short_name;
 use super::form::FormRule;
 use super::lexicon::{Lexicon, is_chinese};
-use super::{Prompts, Request, refused};
+use super::{Request, refused};
+use crate::task::Prompts;
 use crate::{Prompt, Split, TaskError};
 
 /// A row of the file.
@@ -247,6 +248,7 @@ pub fn prompts(
         train,
         validation,
         test,
+        shifted: Vec::new(),
     })
 }
 

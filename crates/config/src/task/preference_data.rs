@@ -1,0 +1,38 @@
+//! Settings of a task that is a preference data set.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Count, Fraction};
+
+/// A preference data set of the user's: prompts with a chosen and a rejected answer. There is no gold score; reward
+/// models and policies are judged by their accuracy on held-out pairs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreferenceDataSettings {
+    /// The pairs: JSON lines (plain or gzip), a JSON array, or CSV.
+    pub train: PathBuf,
+    /// Held-out pairs; absent: a share of `train`, divided by prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<PathBuf>,
+    /// Share of the prompts of `train` that is held out for the test where there is no `test`, and again for validation.
+    #[serde(default = "held_out")]
+    pub held_out: Fraction,
+    /// At most this many pairs of each file are used, drawn by `seed`; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_pairs: Option<Count>,
+    /// Pairs with a longer prompt are left out, characters; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_prompt: Option<Count>,
+    /// Pairs with a longer answer are left out, characters; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_answer: Option<Count>,
+    /// Decides which prompts are held out and drawn.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+fn held_out() -> Fraction {
+    Fraction::of(0.1)
+}

@@ -10,6 +10,7 @@ mod gae;
 mod kl;
 mod kl_control;
 mod moments;
+pub mod parity;
 mod policy_loss;
 mod rejection_sampling;
 mod rollout_correction;

@@ -23,8 +23,12 @@ pub fn value_loss(
     let losses = match clip {
         ValueClip::Off => plain,
         ValueClip::Within(bound) => {
-            let change = (values - old_values.clone()).clamp(-bound.get(), bound.get());
-            larger(plain, (old_values + change - returns).square())
+            // Not old + clamp(values - old): rounding would make an unclipped value differ from itself.
+            let (low, high) = (old_values.clone() - bound.get(), old_values + bound.get());
+            let below = values.clone().lower(low.clone());
+            let above = values.clone().greater(high.clone());
+            let clamped = values.mask_where(below, low).mask_where(above, high);
+            larger(plain, (clamped - returns).square())
         }
     };
     losses * 0.5
@@ -35,7 +39,7 @@ pub fn value_is_clipped(value: f64, old_value: f64, target: f64, clip: ValueClip
     match clip {
         ValueClip::Off => false,
         ValueClip::Within(bound) => {
-            let clamped = old_value + (value - old_value).clamp(-bound.get(), bound.get());
+            let clamped = value.clamp(old_value - bound.get(), old_value + bound.get());
             (clamped - target).powi(2) > (value - target).powi(2)
         }
     }

@@ -31,6 +31,7 @@ mod sampling;
 mod settings;
 mod sft;
 mod task;
+mod task_files;
 
 pub use budget::*;
 pub use dpo::*;

@@ -7,9 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use preflab_config::{
-    BudgetSettings, Method, ModelSource, Settings, TaskSettings, TokenizerSettings,
-};
+use preflab_config::{BudgetSettings, Method, ModelSource, Settings, TokenizerSettings};
 
 use crate::store::finished_outcome;
 use crate::{Plan, Stage, StageKind, StageOutcome};
@@ -102,14 +100,7 @@ fn found_vocabulary(outcome: &StageOutcome) -> Option<usize> {
 fn guessed_vocabulary(settings: &Settings) -> usize {
     match &settings.tokenizer {
         TokenizerSettings::Bpe(pieces) => pieces.vocabulary.get(),
-        TokenizerSettings::Auto | TokenizerSettings::Characters => match &settings.task {
-            TaskSettings::Verse(verse)
-                if verse.source == preflab_config::VerseSource::default() =>
-            {
-                256
-            }
-            TaskSettings::Verse(_) => 4096,
-        },
+        TokenizerSettings::Auto | TokenizerSettings::Characters => settings.task.vocabulary(),
     }
 }
 

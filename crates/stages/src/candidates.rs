@@ -48,6 +48,7 @@ pub fn sample_candidates(
     policy: &CausalLm,
     data: &TaskData,
     settings: &PreferenceSettings,
+    stream: Stream,
     streams: Streams,
     watch: &dyn Watch,
 ) -> Result<(Vec<PromptCandidates>, Work), StageError> {
@@ -66,7 +67,7 @@ pub fn sample_candidates(
         for &index in &indices {
             let ids = data.prompt(&prompts[index])?;
             rows.extend(std::iter::repeat_n(ids, each));
-            seeds.extend(streams.rows(Stream::Candidates, prompts[index].id, each));
+            seeds.extend(streams.rows(stream, prompts[index].id, each));
         }
         let answers = sample(policy, data, &rows, &seeds, &settings.sampling, &mut work);
         for (&index, answers) in indices.iter().zip(answers.chunks(each)) {

@@ -6,12 +6,18 @@
 //! ```
 
 mod artifacts;
+mod budget;
 pub mod candidates;
 mod error;
 pub mod evaluation;
+mod models;
 pub mod pairs;
+mod preference;
+mod reward;
+mod runner;
 mod task_data;
 pub mod text_measures;
 
 pub use error::StageError;
+pub use runner::LocalRunner;
 pub use task_data::TaskData;

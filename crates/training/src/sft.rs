@@ -49,8 +49,7 @@ impl SftTrainer {
     /// A trainer of `policy`, a model on an autodiff device, over `examples` in `order`.
     pub fn new(policy: CausalLm, settings: &SftSettings, order: Order, examples: usize) -> Self {
         let batch = settings.batch_size.get();
-        let all = (examples * settings.epochs.get()).div_ceil(batch);
-        let updates = settings.max_updates.map_or(all, |most| all.min(most.get()));
+        let updates = Self::updates_of(settings, examples);
         Self {
             parameters: policy_parameters(&policy),
             policy,
@@ -69,6 +68,12 @@ impl SftTrainer {
             examples,
             settings.batch_size.get(),
         ))
+    }
+
+    /// Updates that the settings ask for over `examples` examples.
+    pub fn updates_of(settings: &SftSettings, examples: usize) -> usize {
+        let all = (examples * settings.epochs.get()).div_ceil(settings.batch_size.get());
+        settings.max_updates.map_or(all, |most| all.min(most.get()))
     }
 
     /// Updates that will be done in all.

@@ -19,6 +19,8 @@ pub enum Stream {
     Evaluation,
     /// Tokens of the candidates that preference pairs are made from.
     Candidates,
+    /// Those of the weaker model.
+    WeakerCandidates,
     /// Noise of the judge.
     Judge,
     /// The held-out and unseen completions that training is watched on.
@@ -36,6 +38,7 @@ impl Stream {
             Self::Candidates => 6,
             Self::Judge => 7,
             Self::Probes => 8,
+            Self::WeakerCandidates => 9,
         }
     }
 }

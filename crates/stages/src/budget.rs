@@ -1,0 +1,33 @@
+//! From a budget to a number of updates.
+
+use preflab_config::BudgetSettings;
+
+use crate::StageError;
+
+/// Updates of an arm that trains on given pairs, within the budget.
+///
+/// - `tokens`: mean tokens of an update.
+/// - `parameters`: of the policy, those in matrix products.
+///
+/// # Errors
+/// If the budget is in a currency that such an arm does not spend.
+pub(crate) fn updates(
+    budget: &BudgetSettings,
+    tokens: f64,
+    parameters: usize,
+) -> Result<usize, StageError> {
+    let within = |amount: f64, each: f64| ((amount / each).floor() as usize).max(1);
+    match budget {
+        BudgetSettings::Updates(updates) => Ok(updates.get()),
+        BudgetSettings::TrainedTokens(amount) => Ok(within(amount.get() as f64, tokens)),
+        BudgetSettings::Flops(amount) => Ok(within(amount.get(), 6.0 * parameters as f64 * tokens)),
+        BudgetSettings::GeneratedTokens(_) => Err(StageError::Nothing {
+            problem: "a budget of generated tokens says nothing of an arm that generates none while it trains".to_owned(),
+            hint: "match `updates`, `trained-tokens` or `flops`".to_owned(),
+        }),
+        BudgetSettings::Seconds(_) => Err(StageError::Nothing {
+            problem: "a budget of seconds gives other numbers each time".to_owned(),
+            hint: "match `updates`, `trained-tokens` or `flops`: the ledger reports the seconds of every arm".to_owned(),
+        }),
+    }
+}

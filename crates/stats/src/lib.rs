@@ -20,17 +20,21 @@
 //! Descriptive quantities (means, spreads, correlations) are NaN where they are not defined and where a value is NaN. Tests and intervals return
 //! [`StatsError`] for too few values, values that are not finite, and levels outside their range.
 
+mod calibration;
 mod correlation;
 pub mod distribution;
 mod effect_size;
 mod error;
 mod interval;
+mod multiple;
 mod paired;
+mod proportions;
 mod ranks;
 mod sign_flip;
 mod summary;
 mod wilcoxon;
 
+pub use calibration::{BinEdges, Calibration, CalibrationBin, brier, brier_classes, calibration};
 pub use correlation::{
     CorrelationVariance, Kendall, PERMUTATION_LIMIT, RankPermutations, correlation_interval,
     correlation_p, kendall, pearson, spearman, spearman_permutations,
@@ -41,9 +45,14 @@ pub use effect_size::{
 };
 pub use error::StatsError;
 pub use interval::Interval;
+pub use multiple::{Correction, adjust, reject};
 pub use paired::{
     PValues, SignTest, TTest, TieCredit, cliffs_delta, differences, p_floor, paired_t_interval,
     paired_win_rate, probability_of_superiority, sign_test, t_interval, t_test,
+};
+pub use proportions::{
+    DifferenceInterval, McNemar, PairedTable, Phi, ProportionInterval, Tally,
+    proportion_difference_interval, proportion_interval,
 };
 pub use ranks::midranks;
 pub use sign_flip::{

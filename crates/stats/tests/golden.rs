@@ -5,8 +5,12 @@
 
 #[path = "golden/case.rs"]
 mod case;
+#[path = "golden/multiple.rs"]
+mod multiple;
 #[path = "golden/paired.rs"]
 mod paired;
+#[path = "golden/proportions.rs"]
+mod proportions;
 
 use case::{Golden, directory};
 
@@ -30,4 +34,14 @@ fn every_file_has_a_test() {
 #[test]
 fn paired() {
     Golden::open("paired").check(paired::check);
+}
+
+#[test]
+fn multiple() {
+    Golden::open("multiple").check(multiple::check);
+}
+
+#[test]
+fn proportions() {
+    Golden::open("proportions").check(proportions::check);
 }

@@ -2,14 +2,14 @@
 
 use std::f64::consts::TAU;
 
-use burn::module::Param;
+use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Makes parameters in the order in which they are asked for; each matrix has a random stream of its own.
 pub(crate) struct Initializer<'a> {
-    /// Seed and standard deviation of normal matrices; none for zeros, to be overwritten.
+    /// Seed and standard deviation of normal matrices; none for parameters without numbers.
     normal: Option<(u64, f64)>,
     stream: u64,
     device: &'a Device,
@@ -25,8 +25,8 @@ impl<'a> Initializer<'a> {
         }
     }
 
-    /// Matrices of zeros, for weights that are read from a file.
-    pub fn zeros(device: &'a Device) -> Self {
+    /// Parameters of known shape without numbers, to be read from a file.
+    pub fn unset(device: &'a Device) -> Self {
         Self {
             normal: None,
             stream: 0,
@@ -37,7 +37,7 @@ impl<'a> Initializer<'a> {
     /// A matrix `[rows, columns]`.
     pub fn matrix(&mut self, rows: usize, columns: usize) -> Param<Tensor<2>> {
         let Some((seed, deviation)) = self.normal else {
-            return Param::from_tensor(Tensor::zeros([rows, columns], self.device));
+            return self.unset_parameter([rows, columns]);
         };
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         generator.set_stream(self.stream);
@@ -51,10 +51,24 @@ impl<'a> Initializer<'a> {
 
     /// A vector of `width` times `value`.
     pub fn vector(&self, width: usize, value: f32) -> Param<Tensor<1>> {
+        if self.normal.is_none() {
+            return self.unset_parameter([width]);
+        }
         Param::from_tensor(Tensor::from_data(
             TensorData::new(vec![value; width], [width]),
             self.device,
         ))
+    }
+
+    fn unset_parameter<const D: usize>(&self, shape: [usize; D]) -> Param<Tensor<D>> {
+        let zeros = move |device: &Device, _: bool| Tensor::zeros(shape, device);
+        Param::uninitialized(
+            ParamId::new(),
+            zeros,
+            self.device.clone(),
+            true,
+            shape.into(),
+        )
     }
 }
 

@@ -14,11 +14,12 @@ pub(crate) struct Rotation {
 }
 
 impl RotarySettings {
-    /// `theta^(-2i / width)` for `i < width / 2`, scaled; rounded to f32 as the published models are.
+    /// `theta^(-i / width)` for even `i < width`, scaled; rounded to f32 as the published models are.
     pub fn frequencies(&self) -> Vec<f32> {
-        (0..self.width / 2)
+        (0..self.width)
+            .step_by(2)
             .map(|i| {
-                let exponent = 2.0 * i as f64 / self.width as f64;
+                let exponent = i as f64 / self.width as f64;
                 self.scaling.apply(1.0 / self.theta.powf(exponent)) as f32
             })
             .collect()

@@ -1,4 +1,5 @@
 //! Behaviour of the models, and their equality with the published implementations.
 
 mod behaviour;
+mod golden;
 mod support;

@@ -197,7 +197,7 @@ catalogue! {
         DynamicsLength, "dynamics/length", "tokens", Neither, "Mean length of the answers sampled at the evaluation.";
         DynamicsEosRate, "dynamics/eos_rate", "fraction", Higher, "Share of the sampled answers that ended by themselves, before the length limit.";
         DynamicsGold, "dynamics/gold", "score", Higher, "Mean gold score of the answers sampled at the evaluation.";
-        DynamicsKl, "dynamics/kl", "nats per answer", Lower, "Mean over the answers sampled at the evaluation of the exact KL of policy from reference, summed over token positions.";
+        DynamicsKl, "dynamics/kl", "nats per answer", Neither, "Mean over the answers sampled at the evaluation of the exact KL of policy from reference, summed over token positions.";
         DetectorDrop, "dynamics/detector/drop", "strength", Lower, "Strength of the drastic drop of the rejected likelihood, as the 3D detector defines it.";
         DetectorDegradation, "dynamics/detector/degradation", "strength", Lower, "Strength of the degradation of the chosen likelihood, as the 3D detector defines it.";
         DetectorDispersion, "dynamics/detector/dispersion", "strength", Lower, "Strength of the dispersion of mass on unseen answers, as the 3D detector defines it.";
@@ -259,7 +259,7 @@ catalogue! {
         TaskContentWords, "task/content_words", "score", Higher, "Slogan: mean over the test prompts of the content-word score.";
         TaskLength, "task/length", "tokens", Neither, "Mean over the test prompts of the sampled answer's length.";
         TaskEosRate, "task/eos_rate", "fraction", Higher, "Share of the test prompts whose sampled answer ended by itself.";
-        TaskKl, "task/kl", "nats per answer", Lower, "Mean over the test prompts' sampled answers of the exact KL of policy from the SFT start, summed over token positions.";
+        TaskKl, "task/kl", "nats per answer", Neither, "Mean over the test prompts' sampled answers of the exact KL of policy from the SFT start, summed over token positions.";
         TaskProxyReward, "task/proxy_reward", "reward", Higher, "Mean over the test prompts' sampled answers of the reward-model score.";
         TaskWinRate, "task/win_rate", "fraction", Higher, "Share of test prompts on which the arm's answer has a higher gold score than the SFT start's; ties count one half.";
         OodGold, "ood/gold", "score", Higher, "`task/gold` on the second, differently distributed test set.";
@@ -269,7 +269,7 @@ catalogue! {
         OodResult, "ood/result", "fraction", Higher, "`task/result` on the second test set.";
         OodProcess, "ood/process", "fraction", Higher, "`task/process` on the second test set.";
         OodLength, "ood/length", "tokens", Neither, "`task/length` on the second test set.";
-        OodKl, "ood/kl", "nats per answer", Lower, "`task/kl` on the second test set.";
+        OodKl, "ood/kl", "nats per answer", Neither, "`task/kl` on the second test set.";
     }
     /// The paper's toy model. Likelihoods are logged as logs: they fall far below what a 32-bit number can hold.
     Toy, "Toy model" => {

@@ -1,48 +1,59 @@
 //! Estimates as text.
 
+use crate::document::Rich;
 use crate::figure::short_number;
 use crate::statistics::Estimate;
 
 pub(crate) use crate::figure::fixed_number as fixed;
 
-/// How many digits after the point show two significant digits of `width`, at most six.
-fn decimals(width: f64) -> usize {
-    if width > 0.0 && width.is_finite() {
-        (1 - width.log10().floor() as i32).clamp(0, 6) as usize
-    } else {
-        3
+/// How many digits after the point show two significant digits of the interval, but no more than four of the largest number.
+fn decimals(low: f64, high: f64) -> usize {
+    let (width, size) = ((high - low) / 2.0, low.abs().max(high.abs()));
+    let digits = |value: f64, significant: i32| significant - 1 - value.log10().floor() as i32;
+    match (width > 0.0, size > 0.0) {
+        (true, _) => digits(width, 2).min(digits(size, 4)).clamp(0, 6) as usize,
+        (false, true) => digits(size, 4).clamp(0, 6) as usize,
+        (false, false) => 1,
+    }
+}
+
+/// The mean, and the interval where there is one: `0.812` and `[0.790, 0.834]`.
+fn parts(mean: f64, interval: Option<(f64, f64)>) -> (String, Option<String>) {
+    match interval {
+        Some((low, high)) if low.is_finite() && high.is_finite() => {
+            let decimals = decimals(low, high);
+            let interval = format!("[{}, {}]", fixed(low, decimals), fixed(high, decimals));
+            (fixed(mean, decimals), Some(interval))
+        }
+        Some(_) | None => (short_number(mean), None),
     }
 }
 
 /// `0.812 [0.790, 0.834]`, or the bare mean where there is no interval.
 pub(crate) fn with_interval(mean: f64, interval: Option<(f64, f64)>) -> String {
-    match interval {
-        Some((low, high)) if low.is_finite() && high.is_finite() => {
-            let decimals = decimals((high - low) / 2.0);
-            format!(
-                "{} [{}, {}]",
-                fixed(mean, decimals),
-                fixed(low, decimals),
-                fixed(high, decimals)
-            )
-        }
-        Some(_) | None => short_number(mean),
+    match parts(mean, interval) {
+        (mean, Some(interval)) => format!("{mean} {interval}"),
+        (mean, None) => mean,
     }
 }
 
-/// The same for an estimate; says when seeds are missing from it.
-pub(crate) fn estimate(estimate: &Estimate) -> String {
+/// The same for an estimate in a cell; says when seeds are missing from it.
+pub(crate) fn estimate(estimate: &Estimate) -> Rich {
     if estimate.n == 0 {
         return if estimate.not_finite > 0 {
-            "not finite".to_owned()
+            "not finite".into()
         } else {
-            "—".to_owned()
+            "—".into()
         };
     }
-    let text = with_interval(estimate.mean, estimate.interval);
+    let (mean, interval) = parts(estimate.mean, estimate.interval);
+    let mut cell = Rich::from(mean);
+    if let Some(interval) = interval {
+        cell = cell.and_small(&interval);
+    }
     match estimate.not_finite {
-        0 => text,
-        lost => format!("{text} ({lost} not finite)"),
+        0 => cell,
+        lost => cell.and_small(&format!("({lost} not finite)")),
     }
 }
 
@@ -52,10 +63,22 @@ pub(crate) fn difference(mean: f64, interval: Option<(f64, f64)>) -> String {
     if mean > 0.0 { format!("+{text}") } else { text }
 }
 
-/// A p-value with three digits.
+/// The same in a cell.
+pub(crate) fn difference_cell(mean: f64, interval: Option<(f64, f64)>) -> Rich {
+    let (text, interval) = parts(mean, interval);
+    let cell = Rich::from(if mean > 0.0 { format!("+{text}") } else { text });
+    match interval {
+        Some(interval) => cell.and_small(&interval),
+        None => cell,
+    }
+}
+
+/// A p-value with three digits after the point, four below 0.1.
 pub(crate) fn p_value(p: f64) -> String {
-    if p < 0.001 {
-        "< 0.001".to_owned()
+    if p < 0.0001 {
+        "< 0.0001".to_owned()
+    } else if p < 0.1 {
+        format!("{p:.4}")
     } else {
         format!("{p:.3}")
     }
@@ -120,6 +143,7 @@ mod tests {
         assert_eq!(amount(12.34), "12.34");
         assert_eq!(amount(2.5e12), "2.5e12");
         assert_eq!(p_value(0.25), "0.250");
-        assert_eq!(p_value(0.0001), "< 0.001");
+        assert_eq!(p_value(0.0625), "0.0625");
+        assert_eq!(p_value(0.00001), "< 0.0001");
     }
 }

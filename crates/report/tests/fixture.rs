@@ -105,7 +105,7 @@ pub(crate) fn cell(&(arm, _, gain, kl): &Arm, seed: u64) -> CellRecord {
     {
         measures.insert(
             format!("task/{criterion}"),
-            gold + 0.04 * noise(seed, 40 + index as u64),
+            gold + 0.04 * noise(seed, 40 + index as u64 + 100 * kl as u64),
         );
     }
     measures.insert("task/gold".to_owned(), gold);

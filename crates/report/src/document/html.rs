@@ -19,9 +19,9 @@ nav{font-size:.9rem;margin:1rem 0}nav a{margin-right:1rem;white-space:nowrap}
 code,pre{font:.88em/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace}code{overflow-wrap:anywhere}
 pre{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:.7rem .9rem;overflow-x:auto;white-space:pre-wrap}
 .wide{overflow-x:auto;margin:.8rem 0 1.2rem}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
-th,td{padding:.35rem .75rem;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}th{border-bottom:2px solid var(--line);font-weight:600;vertical-align:bottom}
-.n{text-align:right;white-space:nowrap}th.n{white-space:normal}td code{white-space:pre-wrap}caption{caption-side:bottom;text-align:left;color:var(--soft);font-size:.86rem;padding-top:.5rem;max-width:80ch}
-figure{margin:1rem 0 1.6rem}figcaption{color:var(--soft);font-size:.86rem;max-width:80ch;margin-top:.3rem}
+th,td{padding:.35rem .6rem;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}th{border-bottom:2px solid var(--line);font-weight:600;vertical-align:bottom}
+.n{text-align:right;white-space:nowrap}th.n{white-space:normal}th code,td:first-child{white-space:nowrap}td small{display:block;color:var(--soft)}caption{caption-side:bottom;text-align:left;color:var(--soft);font-size:.86rem;padding-top:.5rem;max-width:80ch}
+figure{margin:1rem 0 1.8rem}figure .wide{margin:0}figcaption{color:var(--soft);font-size:.86rem;max-width:80ch;margin-top:.3rem}
 .warning{background:var(--warn);border-left:4px solid var(--warnline);padding:.6rem .9rem;margin:.8rem 0;border-radius:0 6px 6px 0;max-width:none}
 details{margin:.8rem 0;border:1px solid var(--line);border-radius:6px;padding:.4rem .9rem}summary{cursor:pointer;font-weight:600}
 @media print{details{border:0}nav{display:none}}
@@ -123,6 +123,7 @@ fn rich(text: &Rich) -> String {
         Span::Plain(text) => escape(text).replace('\n', "<br>"),
         Span::Code(text) => format!("<code>{}</code>", escape(text)),
         Span::Strong(text) => format!("<strong>{}</strong>", escape(text)),
+        Span::Small(text) => format!("<small>{}</small>", escape(text)),
     };
     text.0.iter().map(span).collect()
 }

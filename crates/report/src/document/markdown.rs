@@ -93,18 +93,23 @@ fn rich(text: &Rich) -> String {
             format!("{ticks}{pad}{text}{pad}{ticks}")
         }
         Span::Strong(text) => format!("**{}**", escaped(text)),
+        Span::Small(text) => format!(" {}", escaped(text)),
     };
     text.0.iter().map(span).collect()
 }
 
-/// The characters that would become markup, with a backslash before them.
+/// The characters that would become markup, with a backslash before them. A bracket alone is none: only what follows makes it a link.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
+    let mut before = ' ';
     for c in text.chars() {
-        if matches!(c, '\\' | '`' | '*' | '_' | '<' | '>' | '#' | '[' | ']') {
+        if matches!(c, '\\' | '`' | '*' | '_' | '<' | '>' | '#')
+            || (before == ']' && matches!(c, '(' | '[' | ':'))
+        {
             safe.push('\\');
         }
         safe.push(c);
+        before = c;
     }
     safe
 }

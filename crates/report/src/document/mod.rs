@@ -64,6 +64,7 @@ pub(crate) enum Span {
     Plain(String),
     Code(String),
     Strong(String),
+    Small(String),
 }
 
 /// A table: columns, and rows of as many cells.
@@ -196,6 +197,13 @@ impl Rich {
     #[must_use]
     pub fn and_strong(mut self, text: &str) -> Self {
         self.0.push(Span::Strong(text.to_owned()));
+        self
+    }
+
+    /// Adds something of second rank, such as an interval below an estimate: on a line of its own in HTML.
+    #[must_use]
+    pub fn and_small(mut self, text: &str) -> Self {
+        self.0.push(Span::Small(text.to_owned()));
         self
     }
 

@@ -19,6 +19,16 @@ pub(crate) fn width(text: &str, size: f64) -> f64 {
     f64::from(units) * size / f64::from(face.units_per_em())
 }
 
+/// `text`, or as much of its beginning as fits into `room` pixels, with an ellipsis.
+pub(crate) fn fit(text: &str, size: f64, room: f64) -> String {
+    if width(text, size) <= room {
+        return text.to_owned();
+    }
+    let mut kept: String = text.to_owned();
+    while kept.pop().is_some() && width(&kept, size) + width("…", size) > room {}
+    kept + "…"
+}
+
 /// Advance of one character in font units; for one the font lacks (Chinese, say), a full em.
 fn advance(face: &Face<'_>, c: char) -> u32 {
     let known = face
@@ -43,4 +53,17 @@ pub(crate) fn outlines<B: OutlineBuilder>(
         right += advance(face, c);
     }
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_does_not_fit_is_cut() {
+        assert_eq!(fit("short", 12.0, 100.0), "short");
+        let cut = fit("method.dpo.optimizer.learning_rate", 12.0, 100.0);
+        assert!(cut.ends_with('…') && width(&cut, 12.0) <= 100.0, "{cut}");
+        assert_eq!(fit("anything", 12.0, 0.0), "…");
+    }
 }

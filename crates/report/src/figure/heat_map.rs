@@ -111,7 +111,14 @@ impl HeatMap {
         let layout = self.layout();
         let (left, top) = (x + layout.left, y + layout.top);
         if !self.title.is_empty() {
-            scene.text(left, y + 13.0, &self.title, 13.0, Anchor::Start, Ink::Text);
+            scene.text(
+                left,
+                y + 13.0,
+                &font::fit(&self.title, 13.0, layout.width + layout.right),
+                13.0,
+                Anchor::Start,
+                Ink::Text,
+            );
         }
         self.draw_cells(scene, left, top);
         let (right, bottom) = (left + layout.width, top + layout.height);
@@ -153,7 +160,7 @@ impl HeatMap {
         scene.text(
             left + layout.width / 2.0,
             label_y,
-            &self.x_label,
+            &font::fit(&self.x_label, LABEL_SIZE, layout.width + layout.left),
             LABEL_SIZE,
             Anchor::Middle,
             Ink::Text,
@@ -161,7 +168,7 @@ impl HeatMap {
         scene.turned_text(
             x + 11.0,
             top + layout.height / 2.0,
-            &self.y_label,
+            &font::fit(&self.y_label, LABEL_SIZE, layout.height + 40.0),
             LABEL_SIZE,
             Anchor::Middle,
             Ink::Text,
@@ -239,7 +246,7 @@ impl HeatMap {
         scene.turned_text(
             label_x,
             top + height / 2.0,
-            &self.value_label,
+            &font::fit(&self.value_label, LABEL_SIZE, height + 40.0),
             LABEL_SIZE,
             Anchor::Middle,
             Ink::Text,

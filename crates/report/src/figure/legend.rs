@@ -42,7 +42,8 @@ pub(crate) fn draw(
     }
     let mut x = left;
     for entry in unique {
-        let needed = SAMPLE_WIDTH + 6.0 + font::width(&entry.label, SIZE) + 18.0;
+        let label = font::fit(&entry.label, SIZE, width - SAMPLE_WIDTH - 6.0);
+        let needed = SAMPLE_WIDTH + 6.0 + font::width(&label, SIZE) + 18.0;
         if x > left && x + needed > left + width {
             x = left;
             y += ROW;
@@ -70,7 +71,7 @@ pub(crate) fn draw(
         scene.text(
             x + SAMPLE_WIDTH + 6.0,
             middle + 4.0,
-            &entry.label,
+            &label,
             SIZE,
             Anchor::Start,
             Ink::Text,

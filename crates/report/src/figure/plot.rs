@@ -210,7 +210,7 @@ impl Plot {
             scene.text(
                 area.left,
                 y + 13.0,
-                &self.title,
+                &font::fit(&self.title, TITLE_SIZE, self.width + frame.right),
                 TITLE_SIZE,
                 Anchor::Start,
                 Ink::Text,
@@ -271,7 +271,7 @@ impl Plot {
         scene.text(
             left + self.width / 2.0,
             label_y,
-            &self.x.label,
+            &font::fit(&self.x.label, LABEL_SIZE, self.width + frame.left),
             LABEL_SIZE,
             Anchor::Middle,
             Ink::Text,
@@ -280,7 +280,7 @@ impl Plot {
         scene.turned_text(
             label_x,
             middle,
-            &self.y.label,
+            &font::fit(&self.y.label, LABEL_SIZE, self.height + 40.0),
             LABEL_SIZE,
             Anchor::Middle,
             Ink::Text,

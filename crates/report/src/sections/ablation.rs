@@ -75,9 +75,8 @@ fn estimate(context: &Context<'_>, arm: &str, measure: &Measure) -> Estimate {
 
 fn table(context: &Context<'_>, ablation: &AblationRecord, points: &[&ArmRecord]) -> Table {
     let scores = context.measures.scores();
-    let mut columns: Vec<Column> = ablation
-        .keys
-        .iter()
+    let mut columns: Vec<Column> = short_keys(ablation)
+        .into_iter()
         .map(|key| Column::number(Rich::code(key)))
         .collect();
     columns.extend(
@@ -97,6 +96,19 @@ fn table(context: &Context<'_>, ablation: &AblationRecord, points: &[&ArmRecord]
         table.row(row);
     }
     table
+}
+
+/// The last part of each key, unless that would not tell them apart.
+fn short_keys(ablation: &AblationRecord) -> Vec<&str> {
+    let short: Vec<&str> = ablation
+        .keys
+        .iter()
+        .map(|key| key.rsplit('.').next().unwrap_or(key))
+        .collect();
+    match short.as_slice() {
+        [first, second] if first == second => ablation.keys.iter().map(String::as_str).collect(),
+        _ => short,
+    }
 }
 
 fn name(value: &GridValue) -> String {
@@ -181,6 +193,7 @@ fn maps(
         x_names.iter().map(String::as_str).collect(),
         y_names.iter().map(String::as_str).collect(),
     );
+    let keys = short_keys(ablation);
     let mut figure = Figure::new("Scores over both settings").columns(2);
     for measure in measures {
         let value = |x: &str, y: &str| -> f64 {
@@ -193,15 +206,11 @@ fn maps(
             .iter()
             .map(|y| x_refs.iter().map(|x| value(x, y)).collect())
             .collect();
-        let map = HeatMap::new(
-            (&ablation.keys[0], &x_refs),
-            (&ablation.keys[1], &y_refs),
-            &values,
-        )
-        .title(measure.tag())
-        .value_label(measure.unit())
-        .decimals(2)
-        .cell_size(56.0, 34.0);
+        let map = HeatMap::new((keys[0], &x_refs), (keys[1], &y_refs), &values)
+            .title(measure.tag())
+            .value_label(measure.unit())
+            .decimals(2)
+            .cell_size(56.0, 34.0);
         figure = figure.panel(map);
     }
     figure

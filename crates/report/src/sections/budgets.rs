@@ -20,22 +20,27 @@ pub(crate) fn section(context: &Context<'_>) -> Section {
     ));
     section
         .block(Block::Paragraph(matched))
-        .block(Block::Table(table(context, |cell| cell.training).caption("Training of each arm from the start on, mean over seeds.")))
+        .block(Block::Table(table(context, Some(&budget.currency), |cell| cell.training).caption("Training of each arm from the start on, mean over seeds.")))
         .block(Block::Table(
-            table(context, |cell| cell.preparation)
+            table(context, None, |cell| cell.preparation)
                 .caption("The stages each arm builds on (start, candidates, pairs, reward model), as if nothing were shared, mean over seeds."),
         ))
 }
 
-fn table(context: &Context<'_>, ledger: impl Fn(&CellRecord) -> Ledger) -> Table {
+/// A row for each arm; the column of the currency `matched` says so.
+fn table(
+    context: &Context<'_>,
+    matched: Option<&str>,
+    ledger: impl Fn(&CellRecord) -> Ledger,
+) -> Table {
     let mut columns = vec![Column::text("arm")];
-    let matched = context.records.experiment.budget.currency.replace('-', "_");
+    let matched = matched.map(|currency| currency.replace('-', "_"));
     for (currency, unit, _) in currencies(&Ledger::default()) {
         let mut title = Rich::from(currency.replace('_', " "));
         if unit != currency && !currency.ends_with(unit) && currency != "flops" {
             title = title.and(&format!(" ({unit})"));
         }
-        if currency == matched {
+        if matched.as_deref() == Some(currency) {
             title = title.and(" — matched");
         }
         columns.push(Column::number(title));

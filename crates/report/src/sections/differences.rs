@@ -5,7 +5,7 @@ use preflab_metrics::Better;
 use crate::comparison::{Comparison, against};
 use crate::document::{Block, Column, Rich, Section, Table};
 use crate::figure::{Axis, Figure, Marker, Plot};
-use crate::format::{count, difference, p_value};
+use crate::format::{self, count, difference, p_value};
 use crate::measures::Measure;
 use crate::report::Context;
 use crate::statistics;
@@ -15,6 +15,7 @@ pub(crate) fn section(context: &Context<'_>) -> Section {
     let scores = context.measures.scores();
     let names = context.arm_names();
     let mut blocks = Vec::new();
+    let mut seeds = 0;
     for baseline in &context.baselines {
         let comparisons: Vec<Vec<Comparison>> = scores
             .iter()
@@ -32,7 +33,7 @@ pub(crate) fn section(context: &Context<'_>) -> Section {
             continue;
         }
         blocks.push(Block::Heading(format!("Against {baseline}")));
-        blocks.push(Block::Table(table(&comparisons)));
+        blocks.push(Block::Table(overview(context, baseline, &comparisons)));
         let caption = format!(
             "Difference to {baseline}, one dot for each seed; diamond: mean difference with its interval. Dashed: no difference."
         );
@@ -40,16 +41,25 @@ pub(crate) fn section(context: &Context<'_>) -> Section {
             figure(context, baseline, &comparisons),
             caption,
         ));
+        let tests = vec![Block::Table(table(&comparisons))];
+        blocks.push(Block::Folded(
+            format!("Every test against {baseline}"),
+            tests,
+        ));
+        let paired = comparisons
+            .iter()
+            .flatten()
+            .map(|comparison| comparison.paired.n);
+        seeds = seeds.max(paired.max().unwrap_or(0));
     }
     if !blocks.is_empty() {
-        section = section.block(Block::Paragraph(method(context)));
+        section = section.block(Block::Paragraph(method(context, seeds)));
     }
     section.blocks(blocks)
 }
 
-/// How the numbers are made, with the floor of p.
-fn method(context: &Context<'_>) -> Rich {
-    let seeds = context.records.experiment.seeds.len();
+/// How the numbers are made, with the floor of p for so many pairs.
+fn method(context: &Context<'_>, seeds: usize) -> Rich {
     let mut text = format!(
         "Arms share seeds, and under one seed start, pairs, prompts and sampling seeds; so each difference is taken seed by seed. \
          The interval is Student's t over the differences ({}). p is the two-sided sign-flip permutation test, which assumes nothing but \
@@ -68,6 +78,45 @@ fn method(context: &Context<'_>) -> Rich {
     text.into()
 }
 
+/// An arm in each row, a measure in each column.
+fn overview(context: &Context<'_>, baseline: &str, comparisons: &[Vec<Comparison>]) -> Table {
+    let measured: Vec<&Vec<Comparison>> = comparisons
+        .iter()
+        .filter(|measured| !measured.is_empty())
+        .collect();
+    let mut columns = vec![Column::text("arm")];
+    columns.extend(
+        measured
+            .iter()
+            .map(|measured| Column::number(super::scores::heading(&measured[0].measure))),
+    );
+    let mut table = Table::new(columns).caption(format!(
+        "Mean difference to {baseline} [{} interval]: reading.",
+        context.confidence_percent()
+    ));
+    for name in context
+        .arm_names()
+        .into_iter()
+        .filter(|name| *name != baseline)
+    {
+        let mut row = vec![Rich::code(name)];
+        row.extend(measured.iter().map(|measured| {
+            let comparison = measured.iter().find(|comparison| comparison.arm == name);
+            comparison.map_or_else(
+                || "—".into(),
+                |comparison| {
+                    let reading = comparison.reading().word();
+                    format::difference_cell(comparison.paired.mean, comparison.paired.interval)
+                        .and_small(reading)
+                },
+            )
+        }));
+        table.row(row);
+    }
+    table
+}
+
+/// Every comparison in a row of its own.
 fn table(comparisons: &[Vec<Comparison>]) -> Table {
     let mut table = Table::new(vec![
         Column::text("measure"),

@@ -33,11 +33,7 @@ pub(crate) fn section(context: &Context<'_>) -> Section {
 
 /// An arm in each row, a measure in each column.
 pub(crate) fn table(context: &Context<'_>, measures: &[Measure]) -> Table {
-    let mut columns = vec![
-        Column::text("arm"),
-        Column::text("method"),
-        Column::number("seeds"),
-    ];
+    let mut columns = vec![Column::text("arm"), Column::number("seeds")];
     columns.extend(
         measures
             .iter()
@@ -54,11 +50,7 @@ pub(crate) fn table(context: &Context<'_>, measures: &[Measure]) -> Table {
             .map(|estimate| estimate.n + estimate.not_finite)
             .max()
             .unwrap_or(0);
-        let mut row = vec![
-            Rich::code(&arm.name),
-            arm.method.as_str().into(),
-            seeds.to_string().into(),
-        ];
+        let mut row = vec![Rich::code(&arm.name), seeds.to_string().into()];
         row.extend(
             estimates
                 .iter()
@@ -72,8 +64,8 @@ pub(crate) fn table(context: &Context<'_>, measures: &[Measure]) -> Table {
 /// The tag, with an arrow towards the better side.
 pub(crate) fn heading(measure: &Measure) -> Rich {
     let arrow = match measure.better() {
-        preflab_metrics::Better::Higher => " ↑",
-        preflab_metrics::Better::Lower => " ↓",
+        preflab_metrics::Better::Higher => "\u{a0}↑",
+        preflab_metrics::Better::Lower => "\u{a0}↓",
         preflab_metrics::Better::Neither => "",
     };
     Rich::code(measure.tag()).and(arrow)

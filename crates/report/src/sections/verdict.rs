@@ -12,7 +12,7 @@ pub(crate) fn lead(context: &Context<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();
     if !experiment.question.is_empty() {
         blocks.push(Block::Paragraph(
-            Rich::strong("Question: ").and(&experiment.question),
+            Rich::strong("Question:").and(" ").and(&experiment.question),
         ));
     }
     blocks.extend(missing(context));
@@ -23,19 +23,25 @@ pub(crate) fn lead(context: &Context<'_>) -> Vec<Block> {
         return blocks;
     };
     let names = context.arm_names();
-    let sentences: Vec<Rich> = context
-        .baselines
+    let mut comparisons: Vec<Comparison> = Vec::new();
+    for (index, baseline) in context.baselines.iter().enumerate() {
+        let against = against(
+            &context.measures,
+            &names,
+            baseline,
+            &primary,
+            context.confidence,
+        );
+        // Two baselines are compared once, not once in each direction.
+        comparisons.extend(
+            against
+                .into_iter()
+                .filter(|comparison| !context.baselines[..index].contains(&comparison.arm)),
+        );
+    }
+    let sentences: Vec<Rich> = comparisons
         .iter()
-        .flat_map(|baseline| {
-            against(
-                &context.measures,
-                &names,
-                baseline,
-                &primary,
-                context.confidence,
-            )
-        })
-        .map(|comparison| sentence(&comparison, context))
+        .map(|comparison| sentence(comparison))
         .collect();
     if sentences.is_empty() {
         blocks.push(Block::paragraph(
@@ -50,11 +56,23 @@ pub(crate) fn lead(context: &Context<'_>) -> Vec<Block> {
     );
     blocks.push(Block::Paragraph(measured.and(&how)));
     blocks.push(Block::List(sentences));
+    let floors = comparisons
+        .iter()
+        .map(|comparison| comparison.paired)
+        .filter(|paired| paired.n > 1 && paired.floor > 0.05);
+    if let Some(paired) = floors.max_by_key(|paired| std::cmp::Reverse(paired.n)) {
+        let text = format!(
+            "With {} no p can be below {}, however large the difference: rely on the interval and on the dots of each seed.",
+            count(paired.n, "seed"),
+            p_value(paired.floor)
+        );
+        blocks.push(Block::paragraph(text));
+    }
     blocks
 }
 
 /// One comparison in one sentence.
-fn sentence(comparison: &Comparison, context: &Context<'_>) -> Rich {
+fn sentence(comparison: &Comparison) -> Rich {
     let paired = &comparison.paired;
     let (arm, baseline) = (
         Rich::code(&comparison.arm),
@@ -111,13 +129,6 @@ fn sentence(comparison: &Comparison, context: &Context<'_>) -> Rich {
     let mut facts = count(paired.n, "seed");
     if let (Some(p), Some(holm)) = (paired.p, comparison.holm) {
         facts.push_str(&format!(", p = {}, Holm {}", p_value(p), p_value(holm)));
-        if p <= paired.floor * (1.0 + 1e-9) && paired.floor > 1.0 - context.confidence {
-            facts.push_str(&format!(
-                "; {} is the smallest p that {} can give",
-                p_value(paired.floor),
-                count(paired.n, "seed")
-            ));
-        }
     }
     claim.and(&format!(" ({facts})"))
 }

@@ -20,6 +20,7 @@
 //! Descriptive quantities (means, spreads, correlations) are NaN where they are not defined and where a value is NaN. Tests and intervals return
 //! [`StatsError`] for too few values, values that are not finite, and levels outside their range.
 
+mod bootstrap;
 mod calibration;
 mod correlation;
 pub mod distribution;
@@ -30,10 +31,15 @@ mod multiple;
 mod paired;
 mod proportions;
 mod ranks;
+mod scores;
 mod sign_flip;
 mod summary;
 mod wilcoxon;
 
+pub use bootstrap::{
+    Draws, ReplicateTies, acceleration, acceleration_of_samples, basic_interval, bca_levels,
+    bias_correction, interval_at, jackknife, percentile_interval, share_below, stratified_interval,
+};
 pub use calibration::{BinEdges, Calibration, CalibrationBin, brier, brier_classes, calibration};
 pub use correlation::{
     CorrelationVariance, Kendall, PERMUTATION_LIMIT, RankPermutations, correlation_interval,
@@ -55,6 +61,7 @@ pub use proportions::{
     proportion_difference_interval, proportion_interval,
 };
 pub use ranks::midranks;
+pub use scores::{Aggregate, Scores, probability_of_improvement};
 pub use sign_flip::{
     DRAWS, EXACT_LIMIT, SignFlip, SumTies, sign_flip, sign_flip_exact, sign_flip_monte_carlo,
 };

@@ -113,7 +113,8 @@ pub fn quantile(values: &[f64], p: f64, rule: QuantileRule) -> f64 {
     // Counted from 0.
     let position = match rule {
         QuantileRule::Linear => (n - 1.0) * p,
-        QuantileRule::InvertedCdf => (n * p - 1.0).ceil(),
+        // A level such as (1 - 0.95) / 2 must not pass 0.025 by its rounding.
+        QuantileRule::InvertedCdf => (n * p - 1.0 - 1e-9).ceil(),
         QuantileRule::Hazen => n * p - 0.5,
         QuantileRule::MedianUnbiased => (n + 1.0 / 3.0) * p - 2.0 / 3.0,
     };

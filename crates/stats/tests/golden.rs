@@ -3,6 +3,8 @@
 //! The figures come from NumPy, SciPy, statsmodels, scikit-learn, arch, rliable and mpmath; each case names its source. An unknown file, kind or key
 //! fails: nothing is skipped in silence.
 
+#[path = "golden/aggregate.rs"]
+mod aggregate;
 #[path = "golden/case.rs"]
 mod case;
 #[path = "golden/multiple.rs"]
@@ -44,4 +46,9 @@ fn multiple() {
 #[test]
 fn proportions() {
     Golden::open("proportions").check(proportions::check);
+}
+
+#[test]
+fn aggregate() {
+    Golden::open("aggregate").check(aggregate::check);
 }

@@ -11,11 +11,12 @@ pub const TOLERANCE: f64 = 1e-9;
 /// Where the recorded figures lie.
 pub fn directory() -> PathBuf {
     std::env::var_os("PREFLAB_GOLDEN")
-        .map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden"),
-            PathBuf::from,
-        )
-        .join("stats")
+        .map_or_else(own_directory, |root| PathBuf::from(root).join("stats"))
+}
+
+/// The figures that are part of the repository.
+fn own_directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/stats")
 }
 
 /// One file of cases.
@@ -26,7 +27,11 @@ pub struct Golden {
 
 impl Golden {
     pub fn open(name: &'static str) -> Self {
-        let path = directory().join(format!("{name}.json"));
+        Self::read(&directory(), name)
+    }
+
+    fn read(directory: &Path, name: &'static str) -> Self {
+        let path = directory.join(format!("{name}.json"));
         let text = std::fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let root = serde_json::from_str(&text)
@@ -57,11 +62,14 @@ impl Golden {
         self.root["cases"].as_array().unwrap()
     }
 
-    pub fn case_named(&self, id: &str) -> &Value {
-        self.cases()
-            .iter()
-            .find(|case| case["id"] == id)
-            .unwrap_or_else(|| panic!("no case {id}"))
+    /// Another case that a case refers to: from this file, or from the repository's own when the figures come from elsewhere.
+    pub fn case_named(&self, id: &str) -> Option<Value> {
+        let here = self.cases().iter().find(|case| case["id"] == id).cloned();
+        here.or_else(|| {
+            let own = Self::read(&own_directory(), self.name).root;
+            let cases = own["cases"].as_array().unwrap();
+            cases.iter().find(|case| case["id"] == id).cloned()
+        })
     }
 }
 

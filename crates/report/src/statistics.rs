@@ -1,6 +1,6 @@
 //! The report's few statistics, all from `preflab-stats`, for figures that may be missing or not finite.
 
-use preflab_stats::{Interval, mean, p_floor, sign_flip, t_interval};
+use preflab_stats::{Correction, Interval, adjust, mean, p_floor, sign_flip, t_interval};
 
 /// Mean of an arm over seeds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,9 +93,9 @@ pub(crate) fn smallest_p(seeds: usize) -> f64 {
     p_floor(seeds)
 }
 
-/// Holm's step-down adjustment.
+/// Holm's step-down adjustment of the p-values of one family.
 pub(crate) fn holm(p: &[f64]) -> Vec<f64> {
-    p.to_vec()
+    adjust(p, Correction::Holm).expect("p-values of a test lie between 0 and 1")
 }
 
 fn ends(interval: Interval) -> (f64, f64) {

@@ -102,17 +102,164 @@ fn the_answer_comes_first() {
     let directory = tempfile::tempdir().unwrap();
     let markdown = report(&complete(directory.path(), 5)).markdown();
     let lead = markdown.split("\n## ").next().unwrap();
-    insta::assert_snapshot!(lead, @"");
+    insta::assert_snapshot!(lead, @r#"
+    # verse
+
+    **Question:** Does DPO match reward-model PPO on \<generated\> verse?
+
+    **Answer**, on `task/gold`, as paired differences over seeds with 95 % intervals (Student's t); p is the sign-flip test's, Holm is adjusted over the arms:
+
+    - `ppo` is **better** than `sft` by +0.154 [0.140, 0.167] (5 seeds, p = 0.0625, Holm 0.188)
+    - `dpo` is **better** than `sft` by +0.0765 [0.0681, 0.0849] (5 seeds, p = 0.0625, Holm 0.188)
+    - `flex-dpo` is **better** than `sft` by +0.116 [0.103, 0.128] (5 seeds, p = 0.0625, Holm 0.188)
+    - `dpo` is **worse** than `ppo`: −0.077 [−0.096, −0.058] (5 seeds, p = 0.0625, Holm 0.188)
+    - `flex-dpo` is **worse** than `ppo`: −0.038 [−0.063, −0.013] (5 seeds, p = 0.0625, Holm 0.188)
+
+    With 5 seeds no p can be below 0.0625, however large the difference: rely on the interval and on the dots of each seed.
+    "#);
 }
 
 #[test]
 fn the_tables_show_means_intervals_and_paired_differences() {
     let directory = tempfile::tempdir().unwrap();
     let markdown = report(&complete(directory.path(), 5)).markdown();
-    insta::assert_snapshot!(part(&markdown, "Scores"), @"");
-    insta::assert_snapshot!(part(&markdown, "Paired differences"), @"");
-    insta::assert_snapshot!(part(&markdown, "Budgets"), @"");
-    insta::assert_snapshot!(part(&markdown, "What was matched"), @"");
+    insta::assert_snapshot!(part(&markdown, "Scores"), @r#"
+    | arm | seeds | `task/gold` ↑ | `task/rows` ↑ | `task/words` ↑ | `task/rhyme` ↑ | `task/tone` ↑ | `task/title` ↑ | `task/length` | `task/kl` |
+    | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+    | `sft` | 5 | 0.5469 [0.5387, 0.5551] | 0.539 [0.505, 0.574] | 0.533 [0.494, 0.571] | 0.543 [0.518, 0.568] | 0.543 [0.494, 0.592] | 0.541 [0.504, 0.578] | 28.35 [27.60, 29.09] | 0.0 [0.0, 0.0] |
+    | `ppo` | 5 | 0.7006 [0.6942, 0.7070] | 0.710 [0.675, 0.745] | 0.718 [0.687, 0.750] | 0.714 [0.683, 0.744] | 0.698 [0.665, 0.730] | 0.692 [0.662, 0.721] | 31.35 [30.60, 32.09] | 2.96 [2.71, 3.20] |
+    | `dpo` | 5 | 0.623 [0.610, 0.637] | 0.602 [0.572, 0.633] | 0.619 [0.584, 0.654] | 0.639 [0.617, 0.660] | 0.640 [0.614, 0.667] | 0.613 [0.566, 0.661] | 37.35 [36.60, 38.09] | 8.87 [8.14, 9.61] |
+    | `flex-dpo` | 5 | 0.663 [0.642, 0.683] | 0.672 [0.638, 0.705] | 0.662 [0.620, 0.705] | 0.695 [0.672, 0.718] | 0.644 [0.609, 0.680] | 0.673 [0.654, 0.693] | 34.35 [33.60, 35.09] | 5.92 [5.42, 6.41] |
+
+    Mean over seeds [95 % interval, Student's t]; an arrow tells the better direction. Definitions are at the end.
+
+    (Figure in the HTML report: Small dots: one seed each. Diamond: their mean, with its interval. Rows are arms, in the same order everywhere.)
+
+    (Figure in the HTML report: Gold score against exact KL from the start: one dot for each seed, a diamond at the mean. Up and to the left is better.)
+    "#);
+    insta::assert_snapshot!(part(&markdown, "Paired differences"), @r#"
+    Arms share seeds, and under one seed start, pairs, prompts and sampling seeds; so each difference is taken seed by seed. The interval is Student's t over the differences (95 %). p is the two-sided sign-flip permutation test, which assumes nothing but symmetry under no difference. Holm adjusts it over the arms of one baseline and measure. The reading follows the interval: it excludes zero or it does not. With 5 seeds the smallest p that the test can give is 0.0625: no p below 0.05 is possible, whatever the difference.
+
+    ### Against sft
+
+    | arm | `task/gold` ↑ | `task/rows` ↑ | `task/words` ↑ | `task/rhyme` ↑ | `task/tone` ↑ | `task/title` ↑ | `task/length` | `task/kl` |
+    | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+    | `ppo` | +0.154 [0.140, 0.167] better | +0.170 [0.126, 0.215] better | +0.186 [0.152, 0.220] better | +0.171 [0.151, 0.191] better | +0.155 [0.089, 0.221] better | +0.151 [0.111, 0.190] better | +3.000 [3.000, 3.000] higher | +2.96 [2.71, 3.20] higher |
+    | `dpo` | +0.0765 [0.0681, 0.0849] better | +0.063 [0.019, 0.106] better | +0.086 [0.030, 0.143] better | +0.096 [0.073, 0.118] better | +0.098 [0.063, 0.132] better | +0.072 [−0.003, 0.148] not told apart | +9.000 [9.000, 9.000] higher | +8.87 [8.14, 9.61] higher |
+    | `flex-dpo` | +0.116 [0.103, 0.128] better | +0.132 [0.083, 0.182] better | +0.129 [0.105, 0.153] better | +0.152 [0.120, 0.185] better | +0.102 [0.068, 0.135] better | +0.132 [0.078, 0.186] better | +6.000 [6.000, 6.000] higher | +5.92 [5.42, 6.41] higher |
+
+    Mean difference to sft [95 % interval]\: reading.
+
+    (Figure in the HTML report: Difference to sft, one dot for each seed; diamond: mean difference with its interval. Dashed: no difference.)
+
+    ### Every test against sft
+
+    | measure | arm | seeds | difference | p | Holm | reading |
+    | --- | --- | ---: | ---: | ---: | ---: | --- |
+    | `task/gold` ↑ | `ppo` | 5 | +0.154 [0.140, 0.167] | 0.0625 | 0.188 | better |
+    | `task/gold` ↑ | `dpo` | 5 | +0.0765 [0.0681, 0.0849] | 0.0625 | 0.188 | better |
+    | `task/gold` ↑ | `flex-dpo` | 5 | +0.116 [0.103, 0.128] | 0.0625 | 0.188 | better |
+    | `task/rows` ↑ | `ppo` | 5 | +0.170 [0.126, 0.215] | 0.0625 | 0.188 | better |
+    | `task/rows` ↑ | `dpo` | 5 | +0.063 [0.019, 0.106] | 0.0625 | 0.188 | better |
+    | `task/rows` ↑ | `flex-dpo` | 5 | +0.132 [0.083, 0.182] | 0.0625 | 0.188 | better |
+    | `task/words` ↑ | `ppo` | 5 | +0.186 [0.152, 0.220] | 0.0625 | 0.188 | better |
+    | `task/words` ↑ | `dpo` | 5 | +0.086 [0.030, 0.143] | 0.0625 | 0.188 | better |
+    | `task/words` ↑ | `flex-dpo` | 5 | +0.129 [0.105, 0.153] | 0.0625 | 0.188 | better |
+    | `task/rhyme` ↑ | `ppo` | 5 | +0.171 [0.151, 0.191] | 0.0625 | 0.188 | better |
+    | `task/rhyme` ↑ | `dpo` | 5 | +0.096 [0.073, 0.118] | 0.0625 | 0.188 | better |
+    | `task/rhyme` ↑ | `flex-dpo` | 5 | +0.152 [0.120, 0.185] | 0.0625 | 0.188 | better |
+    | `task/tone` ↑ | `ppo` | 5 | +0.155 [0.089, 0.221] | 0.0625 | 0.188 | better |
+    | `task/tone` ↑ | `dpo` | 5 | +0.098 [0.063, 0.132] | 0.0625 | 0.188 | better |
+    | `task/tone` ↑ | `flex-dpo` | 5 | +0.102 [0.068, 0.135] | 0.0625 | 0.188 | better |
+    | `task/title` ↑ | `ppo` | 5 | +0.151 [0.111, 0.190] | 0.0625 | 0.188 | better |
+    | `task/title` ↑ | `dpo` | 5 | +0.072 [−0.003, 0.148] | 0.0625 | 0.188 | not told apart |
+    | `task/title` ↑ | `flex-dpo` | 5 | +0.132 [0.078, 0.186] | 0.0625 | 0.188 | better |
+    | `task/length` | `ppo` | 5 | +3.000 [3.000, 3.000] | 0.0625 | 0.188 | higher |
+    | `task/length` | `dpo` | 5 | +9.000 [9.000, 9.000] | 0.0625 | 0.188 | higher |
+    | `task/length` | `flex-dpo` | 5 | +6.000 [6.000, 6.000] | 0.0625 | 0.188 | higher |
+    | `task/kl` | `ppo` | 5 | +2.96 [2.71, 3.20] | 0.0625 | 0.188 | higher |
+    | `task/kl` | `dpo` | 5 | +8.87 [8.14, 9.61] | 0.0625 | 0.188 | higher |
+    | `task/kl` | `flex-dpo` | 5 | +5.92 [5.42, 6.41] | 0.0625 | 0.188 | higher |
+
+    ### Against ppo
+
+    | arm | `task/gold` ↑ | `task/rows` ↑ | `task/words` ↑ | `task/rhyme` ↑ | `task/tone` ↑ | `task/title` ↑ | `task/length` | `task/kl` |
+    | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+    | `sft` | −0.154 [−0.167, −0.140] worse | −0.170 [−0.215, −0.126] worse | −0.186 [−0.220, −0.152] worse | −0.171 [−0.191, −0.151] worse | −0.155 [−0.221, −0.089] worse | −0.151 [−0.190, −0.111] worse | −3.000 [−3.000, −3.000] lower | −2.96 [−3.20, −2.71] lower |
+    | `dpo` | −0.077 [−0.096, −0.058] worse | −0.108 [−0.151, −0.064] worse | −0.099 [−0.137, −0.062] worse | −0.075 [−0.110, −0.041] worse | −0.057 [−0.101, −0.014] worse | −0.078 [−0.129, −0.027] worse | +6.000 [6.000, 6.000] higher | +5.92 [5.42, 6.41] higher |
+    | `flex-dpo` | −0.038 [−0.063, −0.013] worse | −0.038 [−0.071, −0.006] worse | −0.056 [−0.101, −0.011] worse | −0.019 [−0.056, 0.018] not told apart | −0.053 [−0.109, 0.003] not told apart | −0.019 [−0.051, 0.014] not told apart | +3.000 [3.000, 3.000] higher | +2.96 [2.71, 3.20] higher |
+
+    Mean difference to ppo [95 % interval]\: reading.
+
+    (Figure in the HTML report: Difference to ppo, one dot for each seed; diamond: mean difference with its interval. Dashed: no difference.)
+
+    ### Every test against ppo
+
+    | measure | arm | seeds | difference | p | Holm | reading |
+    | --- | --- | ---: | ---: | ---: | ---: | --- |
+    | `task/gold` ↑ | `sft` | 5 | −0.154 [−0.167, −0.140] | 0.0625 | 0.188 | worse |
+    | `task/gold` ↑ | `dpo` | 5 | −0.077 [−0.096, −0.058] | 0.0625 | 0.188 | worse |
+    | `task/gold` ↑ | `flex-dpo` | 5 | −0.038 [−0.063, −0.013] | 0.0625 | 0.188 | worse |
+    | `task/rows` ↑ | `sft` | 5 | −0.170 [−0.215, −0.126] | 0.0625 | 0.188 | worse |
+    | `task/rows` ↑ | `dpo` | 5 | −0.108 [−0.151, −0.064] | 0.0625 | 0.188 | worse |
+    | `task/rows` ↑ | `flex-dpo` | 5 | −0.038 [−0.071, −0.006] | 0.0625 | 0.188 | worse |
+    | `task/words` ↑ | `sft` | 5 | −0.186 [−0.220, −0.152] | 0.0625 | 0.188 | worse |
+    | `task/words` ↑ | `dpo` | 5 | −0.099 [−0.137, −0.062] | 0.0625 | 0.188 | worse |
+    | `task/words` ↑ | `flex-dpo` | 5 | −0.056 [−0.101, −0.011] | 0.0625 | 0.188 | worse |
+    | `task/rhyme` ↑ | `sft` | 5 | −0.171 [−0.191, −0.151] | 0.0625 | 0.188 | worse |
+    | `task/rhyme` ↑ | `dpo` | 5 | −0.075 [−0.110, −0.041] | 0.0625 | 0.188 | worse |
+    | `task/rhyme` ↑ | `flex-dpo` | 5 | −0.019 [−0.056, 0.018] | 0.250 | 0.250 | not told apart |
+    | `task/tone` ↑ | `sft` | 5 | −0.155 [−0.221, −0.089] | 0.0625 | 0.188 | worse |
+    | `task/tone` ↑ | `dpo` | 5 | −0.057 [−0.101, −0.014] | 0.125 | 0.188 | worse |
+    | `task/tone` ↑ | `flex-dpo` | 5 | −0.053 [−0.109, 0.003] | 0.0625 | 0.188 | not told apart |
+    | `task/title` ↑ | `sft` | 5 | −0.151 [−0.190, −0.111] | 0.0625 | 0.188 | worse |
+    | `task/title` ↑ | `dpo` | 5 | −0.078 [−0.129, −0.027] | 0.0625 | 0.188 | worse |
+    | `task/title` ↑ | `flex-dpo` | 5 | −0.019 [−0.051, 0.014] | 0.188 | 0.188 | not told apart |
+    | `task/length` | `sft` | 5 | −3.000 [−3.000, −3.000] | 0.0625 | 0.188 | lower |
+    | `task/length` | `dpo` | 5 | +6.000 [6.000, 6.000] | 0.0625 | 0.188 | higher |
+    | `task/length` | `flex-dpo` | 5 | +3.000 [3.000, 3.000] | 0.0625 | 0.188 | higher |
+    | `task/kl` | `sft` | 5 | −2.96 [−3.20, −2.71] | 0.0625 | 0.188 | lower |
+    | `task/kl` | `dpo` | 5 | +5.92 [5.42, 6.41] | 0.0625 | 0.188 | higher |
+    | `task/kl` | `flex-dpo` | 5 | +2.96 [2.71, 3.20] | 0.0625 | 0.188 | higher |
+    "#);
+    insta::assert_snapshot!(part(&markdown, "Budgets"), @r#"
+    Matched: `updates` at 200. The table shows every currency, so that arms equal in one can be compared in the others.
+
+    | arm | updates — matched | trained tokens | generated tokens | flops | reward calls (answers) | seconds |
+    | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+    | `sft` | 0 | 0 | 0 | 0 | 0 | 0 |
+    | `ppo` | 200 | 903,000 | 451,500 | 5.42e12 | 18,060 | 301 |
+    | `dpo` | 200 | 909,000 | 454,500 | 5.45e12 | 18,180 | 303 |
+    | `flex-dpo` | 200 | 906,000 | 453,000 | 5.44e12 | 18,120 | 302 |
+
+    Training of each arm from the start on, mean over seeds.
+
+    | arm | updates | trained tokens | generated tokens | flops | reward calls (answers) | seconds |
+    | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+    | `sft` | 300 | 2,000,000 | 1,000,000 | 1.2e13 | 40,000 | 667 |
+    | `ppo` | 300 | 2,000,000 | 1,000,000 | 1.2e13 | 40,000 | 667 |
+    | `dpo` | 300 | 2,000,000 | 1,000,000 | 1.2e13 | 40,000 | 667 |
+    | `flex-dpo` | 300 | 2,000,000 | 1,000,000 | 1.2e13 | 40,000 | 667 |
+
+    The stages each arm builds on (start, candidates, pairs, reward model), as if nothing were shared, mean over seeds.
+    "#);
+    insta::assert_snapshot!(part(&markdown, "What was matched"), @r#"
+    Arms may differ in `method`; every other setting is equal in all arms, which was checked before training. 5 seeds: 0, 1, 2, 3, 4.
+
+    | arm | method | settings of its own |
+    | --- | --- | --- |
+    | `sft` | sft | none: the start as it is |
+    | `ppo` | ppo | `method.ppo = { beta = 0.1 }` |
+    | `dpo` | dpo: dpo | `method.dpo = { beta = 0.1 }` |
+    | `flex-dpo` | dpo: flex-dpo | `method.dpo = { beta = 0.1 }` |
+
+    ### Settings equal in every arm
+
+    | key | value |
+    | --- | --- |
+    | `model.layers` | `2` |
+    | `task.verse.test_prompts` | `128` |
+    "#);
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn table(context: &Context<'_>, ablation: &AblationRecord, points: &[&ArmRecord]
         row.extend(
             scores
                 .iter()
-                .map(|measure| format::estimate(&estimate(context, &arm.name, measure)).into()),
+                .map(|measure| format::estimate(&estimate(context, &arm.name, measure))),
         );
         table.row(row);
     }

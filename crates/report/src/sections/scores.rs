@@ -51,11 +51,7 @@ pub(crate) fn table(context: &Context<'_>, measures: &[Measure]) -> Table {
             .max()
             .unwrap_or(0);
         let mut row = vec![Rich::code(&arm.name), seeds.to_string().into()];
-        row.extend(
-            estimates
-                .iter()
-                .map(|estimate| format::estimate(estimate).into()),
-        );
+        row.extend(estimates.iter().map(format::estimate));
         table.row(row);
     }
     table

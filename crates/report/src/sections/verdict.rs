@@ -39,10 +39,7 @@ pub(crate) fn lead(context: &Context<'_>) -> Vec<Block> {
                 .filter(|comparison| !context.baselines[..index].contains(&comparison.arm)),
         );
     }
-    let sentences: Vec<Rich> = comparisons
-        .iter()
-        .map(|comparison| sentence(comparison))
-        .collect();
+    let sentences: Vec<Rich> = comparisons.iter().map(sentence).collect();
     if sentences.is_empty() {
         blocks.push(Block::paragraph(
             "No two arms have a finished seed in common yet: there is nothing to compare.",

@@ -20,22 +20,30 @@
 //! Descriptive quantities (means, spreads, correlations) are NaN where they are not defined and where a value is NaN. Tests and intervals return
 //! [`StatsError`] for too few values, values that are not finite, and levels outside their range.
 
+mod anova;
+mod best_of_n;
 mod bootstrap;
 mod calibration;
 mod correlation;
 pub mod distribution;
 mod effect_size;
 mod error;
+mod frontier;
 mod interval;
 mod multiple;
+mod overoptimization;
 mod paired;
+mod power;
 mod proportions;
 mod ranks;
 mod scores;
+mod series;
 mod sign_flip;
 mod summary;
 mod wilcoxon;
 
+pub use anova::{AnovaTable, Contrast, Effect, InteractionEffects, SumsOfSquares, TwoWay};
+pub use best_of_n::{best_of_n, best_of_n_kl, best_of_n_with_replacement, pass_at_k};
 pub use bootstrap::{
     Draws, ReplicateTies, acceleration, acceleration_of_samples, basic_interval, bca_levels,
     bias_correction, interval_at, jackknife, percentile_interval, share_below, stratified_interval,
@@ -50,11 +58,16 @@ pub use effect_size::{
     common_language_paired, hedges_gz, hedges_j, hedges_j_approximate,
 };
 pub use error::StatsError;
+pub use frontier::{Crossing, Frontier};
 pub use interval::Interval;
 pub use multiple::{Correction, adjust, reject};
+pub use overoptimization::{Optimizer, OveroptimizationFit, Peak, fit_overoptimization};
 pub use paired::{
     PValues, SignTest, TTest, TieCredit, cliffs_delta, differences, p_floor, paired_t_interval,
     paired_win_rate, probability_of_superiority, sign_test, t_interval, t_test,
+};
+pub use power::{
+    Sides, critical_t, detectable_effect, detectable_effect_normal, pairs_needed, t_test_power,
 };
 pub use proportions::{
     DifferenceInterval, McNemar, PairedTable, Phi, ProportionInterval, Tally,
@@ -62,6 +75,10 @@ pub use proportions::{
 };
 pub use ranks::midranks;
 pub use scores::{Aggregate, Scores, probability_of_improvement};
+pub use series::{
+    LinearTrend, Smoother, SmoothingRatios, linear_trend, smoothing_ratios, steps, theil_sen_slope,
+    von_neumann_ratio,
+};
 pub use sign_flip::{
     DRAWS, EXACT_LIMIT, SignFlip, SumTies, sign_flip, sign_flip_exact, sign_flip_monte_carlo,
 };

@@ -7,10 +7,14 @@
 mod aggregate;
 #[path = "golden/case.rs"]
 mod case;
+#[path = "golden/curves.rs"]
+mod curves;
 #[path = "golden/multiple.rs"]
 mod multiple;
 #[path = "golden/paired.rs"]
 mod paired;
+#[path = "golden/power.rs"]
+mod power;
 #[path = "golden/proportions.rs"]
 mod proportions;
 
@@ -51,4 +55,14 @@ fn proportions() {
 #[test]
 fn aggregate() {
     Golden::open("aggregate").check(aggregate::check);
+}
+
+#[test]
+fn curves() {
+    Golden::open("curves").check(curves::check);
+}
+
+#[test]
+fn power() {
+    Golden::open("power").check(power::check);
 }

@@ -62,7 +62,7 @@ pub struct Peak {
 
 /// Fits α and β to points of KL (nats, at least 0) and gold reward minus that of the start, unweighted and without intercept.
 ///
-/// Needs three points, of which two at different KL above 0.
+/// Needs two points at different KL above 0. With two points in all the fit is exact and its errors are not defined (NaN).
 pub fn fit_overoptimization(
     kl: &[f64],
     reward: &[f64],
@@ -71,7 +71,7 @@ pub fn fit_overoptimization(
     check_pairs(kl, reward)?;
     check_finite(kl)?;
     check_finite(reward)?;
-    check_count("a fit of two parameters", kl, 3)?;
+    check_count("a fit of two parameters", kl, 2)?;
     if let Some(&found) = kl.iter().find(|&&kl| kl < 0.0) {
         return Err(StatsError::OutOfRange {
             what: "a KL divergence",
@@ -98,7 +98,7 @@ pub fn fit_overoptimization(
     let alpha = dot(&|i| rows[i][0] * reward[i]) / first - slope * beta;
     let rss = dot(&|i| (reward[i] - alpha * rows[i][0] - beta * rows[i][1]).powi(2));
     let df = (kl.len() - 2) as f64;
-    let variance = rss / df;
+    let variance = if df > 0.0 { rss / df } else { f64::NAN };
     let cross = -slope / second * variance;
     Ok(OveroptimizationFit {
         optimizer,
@@ -128,6 +128,9 @@ impl OveroptimizationFit {
     /// Intervals of α and β by Student's t with `n - 2` degrees of freedom.
     pub fn intervals(&self, level: f64) -> Result<[Interval; 2], StatsError> {
         check_open_fraction("level", level)?;
+        if self.df <= 0.0 {
+            return Ok([Interval::UNDEFINED; 2]);
+        }
         let t = t_critical(1.0 - level, self.df);
         let [alpha, beta] = self.parameters;
         let [se_alpha, se_beta] = self.se();
@@ -174,7 +177,9 @@ impl OveroptimizationFit {
     /// `sqrt(gᵀ C g)`.
     fn delta(&self, [a, b]: [f64; 2]) -> f64 {
         let [[aa, ab], [_, bb]] = self.covariance;
-        (a * a * aa + 2.0 * a * b * ab + b * b * bb).max(0.0).sqrt()
+        let variance = a * a * aa + 2.0 * a * b * ab + b * b * bb;
+        // Rounding may leave it below zero; NaN stays NaN.
+        if variance < 0.0 { 0.0 } else { variance.sqrt() }
     }
 }
 
@@ -202,10 +207,18 @@ mod tests {
     #[test]
     fn too_few_or_impossible_points_are_errors() {
         let fit = |kl: &[f64], reward: &[f64]| fit_overoptimization(kl, reward, Optimizer::BestOfN);
-        assert!(fit(&[1.0, 2.0], &[1.0, 2.0]).is_err());
+        assert!(fit(&[1.0], &[1.0]).is_err());
         assert!(fit(&[1.0; 4], &[1.0; 4]).is_err());
         assert!(fit(&[0.0; 4], &[1.0; 4]).is_err());
         assert!(fit(&[-1.0, 1.0, 2.0], &[0.0; 3]).is_err());
+    }
+
+    #[test]
+    fn two_points_are_met_exactly_and_have_no_error() {
+        let fit = fit_overoptimization(&[1.0, 4.0], &[1.0, 1.5], Optimizer::BestOfN).unwrap();
+        assert!((fit.predict(2.0) - 1.5).abs() < 1e-12);
+        assert!(fit.se()[0].is_nan() && fit.intervals(0.95).unwrap()[1].low.is_nan());
+        assert!(fit.peak().unwrap().d_se.is_nan());
     }
 
     #[test]

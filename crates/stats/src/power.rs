@@ -96,9 +96,10 @@ const MOST_PAIRS: f64 = 1e7;
 pub fn pairs_needed(effect: f64, alpha: f64, power: f64) -> Result<f64, StatsError> {
     check_open_fraction("alpha", alpha)?;
     check_power(power, alpha)?;
+    crate::error::check_finite(&[effect])?;
     let missing = |n: f64| t_test_power(effect, n, alpha, Sides::Two).map(|found| found - power);
     let mut high = 2.0;
-    while !(missing(high)? >= 0.0) {
+    while missing(high)? < 0.0 {
         high *= 2.0;
         if high > MOST_PAIRS {
             return Err(StatsError::OutOfRange {

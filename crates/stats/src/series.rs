@@ -39,14 +39,13 @@ impl Smoother {
     pub fn smooth(&self, y: &[f64]) -> (Vec<f64>, usize) {
         match *self {
             Self::Exponential { beta } => {
-                let mut level = y.first().copied();
-                let mut smoothed = Vec::with_capacity(y.len());
+                let mut smoothed: Vec<f64> = Vec::with_capacity(y.len());
                 for &value in y {
-                    let next = level.map_or(value, |past| beta * past + (1.0 - beta) * value);
-                    // The first value is its own level, to the bit.
-                    let next = if smoothed.is_empty() { value } else { next };
+                    let next = match smoothed.last() {
+                        Some(past) => beta * past + (1.0 - beta) * value,
+                        None => value,
+                    };
                     smoothed.push(next);
-                    level = Some(next);
                 }
                 (smoothed, 0)
             }
@@ -108,7 +107,7 @@ pub struct LinearTrend {
     pub interval: Interval,
 }
 
-/// Least-squares line; needs three finite values. Assumes independent errors, which curves of a run seldom have: take p with care.
+/// Least-squares line; needs three finite values. A constant series has slope 0 and nothing to judge it by: all else but the intercept is NaN. Assumes independent errors, which curves of a run seldom have: take p with care.
 pub fn linear_trend(y: &[f64], level: f64) -> Result<LinearTrend, StatsError> {
     check_count("a linear trend", y, 3)?;
     check_finite(y)?;
@@ -129,13 +128,18 @@ pub fn linear_trend(y: &[f64], level: f64) -> Result<LinearTrend, StatsError> {
         .map(|(t, y)| (y - intercept - slope * t).powi(2))
         .collect();
     let df = (y.len() - 2) as f64;
-    let se = (sum(&residuals) / df / spread).sqrt();
+    let r = pearson(&time, y);
+    let se = if r.is_nan() {
+        f64::NAN
+    } else {
+        (sum(&residuals) / df / spread).sqrt()
+    };
     Ok(LinearTrend {
         slope,
         intercept,
         se,
         p: t_two_sided(slope / se, df),
-        r: pearson(&time, y),
+        r,
         interval: Interval::around(slope, t_critical(1.0 - level, df) * se),
     })
 }
@@ -159,6 +163,9 @@ mod tests {
         assert!(steps(&[1.0]).is_empty() && von_neumann_ratio(&[2.0; 4]).is_nan());
         assert!(linear_trend(&[1.0, 2.0], 0.95).is_err());
         assert!(theil_sen_slope(&[1.0]).is_nan());
+        let flat = linear_trend(&[2.0; 5], 0.95).unwrap();
+        assert_eq!((flat.slope, flat.intercept), (0.0, 2.0));
+        assert!(flat.se.is_nan() && flat.p.is_nan() && flat.r.is_nan());
         let ratios = smoothing_ratios(&[3.0; 6], Smoother::Exponential { beta: 0.9 });
         assert!(ratios.steps.is_nan() && ratios.levels.is_nan());
     }

@@ -138,6 +138,10 @@ pub fn quantile(values: &[f64], p: f64, rule: QuantileRule) -> f64 {
 ///
 /// Agarwal et al. 2021, [arXiv:2108.13264](https://arxiv.org/abs/2108.13264), sec. 4.2. NaN for no values.
 pub fn iqm(values: &[f64]) -> f64 {
+    // Sorted to an end, a NaN would be dropped.
+    if values.iter().any(|value| value.is_nan()) {
+        return f64::NAN;
+    }
     let trimmed = values.len() / 4;
     let sorted = sorted(values);
     mean(&sorted[trimmed..sorted.len() - trimmed])
@@ -185,6 +189,7 @@ mod tests {
     #[test]
     fn nan_among_the_values_is_nan_in_the_result() {
         let values = [1.0, f64::NAN, 2.0];
+        assert!(iqm(&[1.0, 2.0, 3.0, f64::NAN]).is_nan() && mad(&values).is_nan());
         assert!(mean(&values).is_nan() && sd(&values).is_nan() && median(&values).is_nan());
     }
 

@@ -217,15 +217,21 @@ mod tests {
     #[test]
     fn a_row_does_not_depend_on_its_neighbours() {
         let [n, i, o] = [200, 300, 130];
-        let (x, weight) = (normal(vec![n, i], 1), normal(vec![i, o], 2));
-        let rows = |range: std::ops::Range<usize>| {
-            let x = values(x[range.start * i..range.end * i].to_vec()).reshape([range.len(), i]);
-            let y = linear(x, values(weight.clone()).reshape([i, o]), None);
-            y.into_data().try_to_vec::<f32>().unwrap()
-        };
-        let all = rows(0..n);
-        assert_eq!(rows(7..8), all[7 * o..8 * o]);
-        assert_eq!(rows(50..69), all[50 * o..69 * o]);
+        let (x, weight) = (normal(vec![n, i], 1), values(normal(vec![i, o], 2)));
+        for weight in [
+            weight.clone().reshape([i, o]),
+            weight.reshape([o, i]).transpose(),
+        ] {
+            let rows = |range: std::ops::Range<usize>| {
+                let x =
+                    values(x[range.start * i..range.end * i].to_vec()).reshape([range.len(), i]);
+                let y = linear(x, weight.clone(), None);
+                y.into_data().try_to_vec::<f32>().unwrap()
+            };
+            let all = rows(0..n);
+            assert_eq!(rows(7..8), all[7 * o..8 * o]);
+            assert_eq!(rows(50..69), all[50 * o..69 * o]);
+        }
     }
 
     #[test]

@@ -21,6 +21,9 @@ const BLOCK: usize = 256;
 /// Multiply-adds below which a product is not worth waking other threads for.
 const WORTH_SHARING: usize = 1 << 20;
 
+/// Panels of rows up to which a product is made as that of the transposes, where only these need no packing.
+const TURN: usize = 2;
+
 /// Vectors per row of a tile.
 const WIDE: usize = 3;
 
@@ -34,10 +37,10 @@ pub(crate) enum Into {
 }
 
 /// `A·B` on the calling thread.
-pub(crate) fn serial(level: Level, a: View, b: View, mut c: Output, into: Into) {
+pub(crate) fn serial(level: Level, a: View, b: View, c: Output, into: Into) {
     check(&a, &b, &c);
     // SAFETY: `check` compared the sizes, views are within their slices, and `level` is one the machine has.
-    unsafe { run(level, a, b, &mut c, into) }
+    unsafe { run(level, a, b, c, into) }
 }
 
 /// `A·B` on as many threads as pay.
@@ -47,7 +50,7 @@ pub(crate) fn parallel(level: Level, a: View, b: View, mut c: Output, into: Into
     let threads = rayon::current_num_threads();
     if threads == 1 || m * n * k < WORTH_SHARING {
         // SAFETY: as in `serial`.
-        unsafe { run(level, a, b, &mut c, into) }
+        unsafe { run(level, a, b, c, into) }
         return;
     }
     let panel = WIDE * width(level);
@@ -83,7 +86,7 @@ pub(crate) fn parallel(level: Level, a: View, b: View, mut c: Output, into: Into
         .into_par_iter()
         .with_max_len(1)
         // SAFETY: as in `serial`.
-        .for_each(|(a, b, mut c)| unsafe { run(level, a, b, &mut c, into) });
+        .for_each(|(a, b, c)| unsafe { run(level, a, b, c, into) });
 }
 
 /// `0..n` in at most `pieces` ranges whose bounds are multiples of `unit`.
@@ -131,16 +134,16 @@ fn rows(level: Level) -> usize {
     }
 }
 
-unsafe fn run(level: Level, a: View, b: View, c: &mut Output, into: Into) {
+unsafe fn run(level: Level, a: View, b: View, c: Output, into: Into) {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    unsafe fn avx512(a: View, b: View, c: &mut Output, into: Into) {
+    unsafe fn avx512(a: View, b: View, c: Output, into: Into) {
         // SAFETY: compiled for the instruction set.
         unsafe { blocks::<vector::Avx512>(a, b, c, into) }
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2(a: View, b: View, c: &mut Output, into: Into) {
+    unsafe fn avx2(a: View, b: View, c: Output, into: Into) {
         // SAFETY: compiled for the instruction set.
         unsafe { blocks::<vector::Avx2>(a, b, c, into) }
     }
@@ -158,13 +161,28 @@ unsafe fn run(level: Level, a: View, b: View, c: &mut Output, into: Into) {
     }
 }
 
-/// The loops around a tile: blocks of `k`, panels of columns, rows.
+/// The product itself, or that of the transposes.
 #[inline(always)]
-unsafe fn blocks<V: Vector>(a: View, b: View, c: &mut Output, into: Into) {
-    let (m, n, k) = (a.rows, b.cols, a.cols);
+unsafe fn blocks<V: Vector>(a: View, b: View, c: Output, into: Into) {
+    let (m, n) = (a.rows, b.cols);
     if m == 0 || n == 0 {
         return;
     }
+    // Few rows do not repay moving all of `B`. Its columns lie in order, as rows of a left operand should.
+    let turn = !c.turned && b.row == 1 && b.col != 1 && m <= TURN * WIDE * V::WIDTH;
+    let (a, b, c) = if turn {
+        (b.t(), a.t(), c.t())
+    } else {
+        (a, b, c)
+    };
+    // SAFETY: the caller's.
+    unsafe { loops::<V>(a, b, c, into) };
+}
+
+/// The loops around a tile: blocks of `k`, panels of columns, rows.
+#[inline(always)]
+unsafe fn loops<V: Vector>(a: View, b: View, mut c: Output, into: Into) {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
     if k == 0 {
         if into == Into::Overwrite {
             c.fill_zero();
@@ -202,11 +220,20 @@ unsafe fn blocks<V: Vector>(a: View, b: View, c: &mut Output, into: Into) {
             let whole = cols == wide * V::WIDTH;
             // SAFETY: all pointers stay within the views and the scratch; see each function.
             unsafe {
-                let (b_from, b_step) = if b_in_place && whole {
-                    (b.at(k0, j0), b.row)
+                let in_place = b_in_place && whole;
+                let mut panel = if in_place {
+                    tile::Panel {
+                        from: b.at(k0, j0),
+                        step: b.row,
+                        far: true,
+                    }
                 } else {
                     pack::b::<V>(&b, k0, depth, j0, cols, wide, packed_b.as_mut_ptr());
-                    (packed_b.as_ptr(), wide * V::WIDTH)
+                    tile::Panel {
+                        from: packed_b.as_ptr(),
+                        step: wide * V::WIDTH,
+                        far: false,
+                    }
                 };
                 let tail = cols - (wide - 1) * V::WIDTH;
                 let mut i0 = 0;
@@ -220,10 +247,12 @@ unsafe fn blocks<V: Vector>(a: View, b: View, c: &mut Output, into: Into) {
                     let to = tile::To {
                         at: c.at(i0, j0),
                         row: c.row,
+                        turned: c.turned,
                         tail,
                         add,
                     };
-                    tile::any::<V>(rows, wide, depth, rows_of_a, b_from, b_step, to);
+                    tile::any::<V>(rows, wide, depth, rows_of_a, panel, to);
+                    panel.far = false;
                     i0 += rows;
                 }
             }

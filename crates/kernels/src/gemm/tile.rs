@@ -11,12 +11,27 @@ pub(super) enum Rows {
     Strided(*const f32, usize),
 }
 
+/// Where the panel of `B` lies: one row of vectors for each term.
+#[derive(Clone, Copy)]
+pub(super) struct Panel {
+    pub(super) from: *const f32,
+    /// Elements from one term to the next.
+    pub(super) step: usize,
+    /// Read where it lies and for the first time: the rows are far apart and must be asked for early.
+    pub(super) far: bool,
+}
+
+/// Rows of a far panel asked for before they are used.
+const AHEAD: usize = 16;
+
 /// Where a tile goes.
 #[derive(Clone, Copy)]
 pub(super) struct To {
     pub(super) at: *mut f32,
-    /// Elements between rows.
+    /// Elements between rows, or between columns where the tile is `turned`.
     pub(super) row: usize,
+    /// Store the transpose.
+    pub(super) turned: bool,
     /// Columns of the last vector that exist.
     pub(super) tail: usize,
     /// Add to what is there.
@@ -27,15 +42,14 @@ pub(super) struct To {
 ///
 /// # Safety
 ///
-/// `a` holds `rows` rows of `depth` terms, `b` holds `depth` rows of `wide` vectors `b_step` apart, `to` is writable.
+/// `a` holds `rows` rows of `depth` terms, `b` holds `depth` rows of `wide` vectors, `to` is writable.
 #[inline(always)]
 pub(super) unsafe fn any<V: Vector>(
     rows: usize,
     wide: usize,
     depth: usize,
     a: Rows,
-    b: *const f32,
-    b_step: usize,
+    b: Panel,
     to: To,
 ) {
     macro_rules! dispatch {
@@ -44,9 +58,9 @@ pub(super) unsafe fn any<V: Vector>(
             unsafe {
                 match (rows, wide) {
                     $(
-                        ($r, 1) => at::<V, $r, 1>(depth, a, b, b_step, to),
-                        ($r, 2) => at::<V, $r, 2>(depth, a, b, b_step, to),
-                        ($r, 3) => at::<V, $r, 3>(depth, a, b, b_step, to),
+                        ($r, 1) => at::<V, $r, 1>(depth, a, b, to),
+                        ($r, 2) => at::<V, $r, 2>(depth, a, b, to),
+                        ($r, 3) => at::<V, $r, 3>(depth, a, b, to),
                     )*
                     _ => unreachable!("tiles have at most {} rows and three vectors", V::ROWS),
                 }
@@ -57,13 +71,7 @@ pub(super) unsafe fn any<V: Vector>(
 }
 
 #[inline(always)]
-unsafe fn at<V: Vector, const R: usize, const W: usize>(
-    depth: usize,
-    a: Rows,
-    b: *const f32,
-    b_step: usize,
-    to: To,
-) {
+unsafe fn at<V: Vector, const R: usize, const W: usize>(depth: usize, a: Rows, b: Panel, to: To) {
     if R > V::ROWS {
         return;
     }
@@ -71,34 +79,39 @@ unsafe fn at<V: Vector, const R: usize, const W: usize>(
     unsafe {
         match a {
             Rows::Packed(from) => {
-                sum::<V, R, W>(depth, b, b_step, to, |r, k| {
-                    from.wrapping_add(k * V::ROWS + r)
-                });
+                sum::<V, R, W, false>(depth, b, to, |r, k| from.wrapping_add(k * V::ROWS + r));
             }
             Rows::Strided(from, row) => {
                 let rows: [*const f32; R] = std::array::from_fn(|r| from.wrapping_add(r * row));
-                sum::<V, R, W>(depth, b, b_step, to, |r, k| rows[r].wrapping_add(k));
+                let a = |r: usize, k: usize| rows[r].wrapping_add(k);
+                if b.far {
+                    sum::<V, R, W, true>(depth, b, to, a);
+                } else {
+                    sum::<V, R, W, false>(depth, b, to, a);
+                }
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn sum<V: Vector, const R: usize, const W: usize>(
+unsafe fn sum<V: Vector, const R: usize, const W: usize, const FAR: bool>(
     depth: usize,
-    b: *const f32,
-    b_step: usize,
+    b: Panel,
     to: To,
     a: impl Fn(usize, usize) -> *const f32,
 ) {
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [[V::zero(); W]; R];
-        let mut b = b;
+        let mut from = b.from;
         for k in 0..depth {
             let mut vectors = [V::zero(); W];
             for (w, vector) in vectors.iter_mut().enumerate() {
-                *vector = V::load(b.add(w * V::WIDTH));
+                *vector = V::load(from.add(w * V::WIDTH));
+                if FAR {
+                    V::prefetch(from.wrapping_add(AHEAD * b.step + w * V::WIDTH));
+                }
             }
             for (r, sums) in sums.iter_mut().enumerate() {
                 let a = V::broadcast(a(r, k));
@@ -106,8 +119,20 @@ unsafe fn sum<V: Vector, const R: usize, const W: usize>(
                     sums[w] = sums[w].add_product(a, vectors[w]);
                 }
             }
-            b = b.wrapping_add(b_step);
+            from = from.wrapping_add(b.step);
         }
+        if to.turned {
+            store_turned(sums, to);
+        } else {
+            store(sums, to);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn store<V: Vector, const R: usize, const W: usize>(sums: [[V; W]; R], to: To) {
+    // SAFETY: the caller's.
+    unsafe {
         for (r, sums) in sums.into_iter().enumerate() {
             for (w, sum) in sums.into_iter().enumerate() {
                 let at = to.at.add(r * to.row + w * V::WIDTH);
@@ -122,6 +147,33 @@ unsafe fn sum<V: Vector, const R: usize, const W: usize>(
                     let sum = if to.add { V::load(at).add(sum) } else { sum };
                     sum.store(at);
                 }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn store_turned<V: Vector, const R: usize, const W: usize>(sums: [[V; W]; R], to: To) {
+    /// The widest vectors.
+    const WIDEST: usize = 16;
+    let mut tile = [[[0.0f32; WIDEST]; W]; R];
+    // SAFETY: the caller's.
+    unsafe {
+        for (sums, tile) in sums.into_iter().zip(&mut tile) {
+            for (sum, tile) in sums.into_iter().zip(tile) {
+                sum.store(tile.as_mut_ptr());
+            }
+        }
+        let columns = (W - 1) * V::WIDTH + to.tail;
+        for column in 0..columns {
+            let (w, lane) = (column / V::WIDTH, column % V::WIDTH);
+            for (r, tile) in tile.iter().enumerate() {
+                let at = to.at.add(column * to.row + r);
+                *at = if to.add {
+                    *at + tile[w][lane]
+                } else {
+                    tile[w][lane]
+                };
             }
         }
     }

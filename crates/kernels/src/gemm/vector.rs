@@ -19,6 +19,8 @@ pub(super) trait Vector: Copy {
     unsafe fn add(self, other: Self) -> Self;
     /// `self + a·b`.
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
+    /// Asks for the memory at `from`, which need not exist, to be brought near.
+    unsafe fn prefetch(from: *const f32);
 }
 
 /// Eight lanes the compiler maps to whatever the target guarantees.
@@ -88,6 +90,9 @@ impl Vector for Portable {
         }
         Self(lanes)
     }
+
+    #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -147,6 +152,10 @@ mod x86 {
         unsafe fn add_product(self, a: Self, b: Self) -> Self {
             Self(unsafe { _mm256_fmadd_ps(a.0, b.0, self.0) })
         }
+        #[inline(always)]
+        unsafe fn prefetch(from: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+        }
     }
 
     #[derive(Clone, Copy)]
@@ -188,6 +197,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn add_product(self, a: Self, b: Self) -> Self {
             Self(unsafe { _mm512_fmadd_ps(a.0, b.0, self.0) })
+        }
+        #[inline(always)]
+        unsafe fn prefetch(from: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
         }
     }
 }

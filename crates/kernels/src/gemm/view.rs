@@ -86,12 +86,15 @@ impl<'a> View<'a> {
     }
 }
 
-/// A matrix to write, stored row after row with `row` elements between row starts.
+/// A matrix to write, stored row after row with `row` elements between row starts; or its transpose.
 pub(crate) struct Output<'a> {
     to: *mut f32,
     pub(crate) rows: usize,
     pub(crate) cols: usize,
+    /// Between rows, or between columns where the matrix is `turned`.
     pub(crate) row: usize,
+    /// Columns are stored one after the other.
+    pub(super) turned: bool,
     data: PhantomData<&'a mut [f32]>,
 }
 
@@ -113,6 +116,7 @@ impl<'a> Output<'a> {
             rows,
             cols,
             row,
+            turned: false,
             data: PhantomData,
         }
     }
@@ -133,6 +137,7 @@ impl<'a> Output<'a> {
             rows,
             cols,
             row,
+            turned: false,
             data: PhantomData,
         }
     }
@@ -140,6 +145,16 @@ impl<'a> Output<'a> {
     /// The same matrix for a shorter time.
     pub(crate) fn reborrow(&mut self) -> Output<'_> {
         Output { ..*self }
+    }
+
+    /// The transpose: the same memory.
+    pub(super) fn t(self) -> Self {
+        Self {
+            rows: self.cols,
+            cols: self.rows,
+            turned: !self.turned,
+            ..self
+        }
     }
 
     /// A block of the matrix.
@@ -158,6 +173,7 @@ impl<'a> Output<'a> {
     }
 
     pub(super) fn at(&mut self, i: usize, j: usize) -> *mut f32 {
+        let (i, j) = if self.turned { (j, i) } else { (i, j) };
         self.to.wrapping_add(i * self.row + j)
     }
 

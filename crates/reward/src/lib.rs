@@ -1,16 +1,38 @@
 //! Reward models: Bradley-Terry losses, trainer and evaluation.
 //!
+//! # Example
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use preflab_config::RewardObjective;
+//! use preflab_data::Pair;
+//! use preflab_reward::losses::pair_losses;
+//!
+//! let device = Device::flex();
+//! let scores = Pair { chosen: Tensor::<1>::from_floats([1.0, 0.0], &device), rejected: Tensor::from_floats([1.0, -2.0], &device) };
+//! let losses = pair_losses(&RewardObjective::default(), &scores, None);
+//! let losses: Vec<f32> = losses.into_data().iter::<f32>().collect();
+//! assert!((losses[0] - 2f32.ln()).abs() < 1e-6 && losses[1] < losses[0]);
+//! ```
+//!
 //! # Shapes
-//! `b` pairs, `k` ranked completions.
+//! `b` pairs, `k` completions of one prompt.
 //!
 //! # Conventions
-//! A score belongs to a prompt with a completion and is read at the completion's last token. Losses are one number a pair,
-//! without reduction.
+//! Losses are one number for each pair, unreduced. Scores are at the true last token of a completion. A pair counts as
+//! right where the chosen score is *strictly* above the rejected one.
+//!
+//! # Adding a loss
+//! One variant of [`RewardObjective`](preflab_config::RewardObjective), one file in `losses/`; the compiler names the rest.
+#![warn(missing_docs)]
 
 mod evaluation;
-mod losses;
+pub mod losses;
+mod normalisation;
+pub mod parity;
+mod scores;
 mod trainer;
 
-pub use evaluation::{Evaluation, MarginBucket, evaluate};
-pub use losses::{bradley_terry, centring, log_exp, plackett_luce};
-pub use trainer::{Judged, Normalisation, RewardTrainer, RewardUpdate, scores};
+pub use evaluation::{Bucket, Evaluation};
+pub use normalisation::Normalisation;
+pub use scores::scores;
+pub use trainer::{Judged, RewardTrainer, RewardUpdate};

@@ -1,34 +1,48 @@
 //! The trainer of reward models.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData};
-use preflab_config::{
-    BradleyTerry, RewardMargin, RewardObjective, RewardSettings, ScoreNormalisation,
-};
-use preflab_data::{Pair, TokenExample, TokenPair};
+use burn::tensor::{DType, Tensor, TensorData};
+use preflab_config::{RewardMargin, RewardObjective, RewardSettings};
+use preflab_data::{Pair, TokenPair};
 use preflab_metrics::{Metric, Sink};
+use preflab_stats::mean;
 use preflab_training::{Accumulated, Optimizer, Order, TrainError, Watch, Work, scalar_parameters};
 use preflab_transformer::{Completions, ScalarModel};
-use serde::{Deserialize, Serialize};
 
-use crate::evaluation::{Evaluation, evaluate};
-use crate::losses::{bradley_terry, centring, log_exp, plackett_luce};
+use crate::evaluation::Evaluation;
+use crate::losses::pair_losses;
 
-/// Pairs with the strength of each preference.
+/// Pairs, and how much better the chosen completions are.
 #[derive(Debug, Clone, Copy)]
 pub struct Judged<'p> {
     /// Prompts with both completions.
     pub pairs: &'p [TokenPair],
-    /// Gold score of chosen minus rejected, where there is one: the margin of `per-pair`, and buckets of the evaluation.
+    /// Gold score of the chosen completion less that of the rejected one, where it is known: the margin of `per-pair`, and
+    /// the buckets of the evaluation.
     pub gold_margins: Option<&'p [f64]>,
 }
 
-/// Training a reward model on preference pairs.
+/// What one update measured, before it changed the model. Vectors hold one number for each pair.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RewardUpdate {
+    /// The objective.
+    pub losses: Vec<f64>,
+    /// Raw scores.
+    pub scores: Pair<Vec<f64>>,
+    /// Global gradient norm before clipping.
+    pub grad_norm: f64,
+    /// Learning rate of the update.
+    pub learning_rate: f64,
+}
+
+/// Training a scalar model on preference pairs.
 ///
 /// repeat for each update:
 ///   1  take      the next pairs of the order
-///   2  score     r(x, y+), r(x, y-)
-///   3  descend   minimise the objective, averaged over the pairs of the update
+///   2  score     r(x, y+), r(x, y-) at the last token
+///   3  descend   minimise the mean loss over the pairs of the update
+///
+/// How an update is cut into micro-batches changes nothing beyond rounding.
 #[derive(Debug)]
 pub struct RewardTrainer {
     model: ScalarModel,
@@ -37,32 +51,11 @@ pub struct RewardTrainer {
     micro_batch: usize,
     order: Order,
     updates: usize,
+    batch: usize,
+    pairs: usize,
     evaluate_every: usize,
     parameters: usize,
     work: Work,
-}
-
-/// What one update measured, before it changed the model. Vectors hold one number a pair.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct RewardUpdate {
-    /// The objective, centring included.
-    pub losses: Vec<f64>,
-    /// Scores.
-    pub scores: Pair<Vec<f64>>,
-    /// Global gradient norm before clipping.
-    pub grad_norm: f64,
-    /// Learning rate of the update.
-    pub learning_rate: f64,
-}
-
-/// What turns raw scores into rewards: `(score - mean) / deviation`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Normalisation {
-    /// Subtracted.
-    pub mean: f64,
-    /// Divided by.
-    pub deviation: f64,
 }
 
 impl RewardTrainer {
@@ -79,14 +72,11 @@ impl RewardTrainer {
             micro_batch: settings.micro_batch_size.map_or(batch, |micro| micro.get()),
             order,
             updates,
+            batch,
+            pairs,
             evaluate_every: settings.evaluate_every.get(),
             work: Work::default(),
         }
-    }
-
-    /// The model as trained so far.
-    pub fn model(&self) -> &ScalarModel {
-        &self.model
     }
 
     /// Updates that will be done in all.
@@ -94,10 +84,17 @@ impl RewardTrainer {
         self.updates
     }
 
-    /// All updates, logged, with an evaluation on `held_out` before the first, every so many, and after the last.
+    /// The model as trained so far.
+    pub fn model(&self) -> &ScalarModel {
+        &self.model
+    }
+
+    /// All updates, with evaluations on `held_out` before the first, every so many, and after the last one.
+    ///
+    /// Returns the model, the last evaluation (none without held-out pairs) and what training cost.
     ///
     /// # Errors
-    /// If the log cannot be written, `watch` asked to stop, or the loss is no longer a number.
+    /// If the log cannot be written, `watch` asked to stop, or a loss or score is no longer a number.
     pub fn run(
         mut self,
         data: Judged<'_>,
@@ -105,264 +102,222 @@ impl RewardTrainer {
         log: &mut dyn Sink,
         watch: &dyn Watch,
     ) -> Result<(ScalarModel, Option<Evaluation>, Work), TrainError> {
-        let mut last = self.look(0, held_out, log)?;
+        let mut evaluation = self.look(0, held_out, log)?;
         for update in 0..self.updates {
             if watch.stop() {
                 return Err(TrainError::Stopped);
             }
             let taken = self.order.update(update);
             let measured = self.step(&taken, data);
-            let step = update as u64 + 1;
-            let loss = mean(&measured.losses);
-            self.record(step, &measured, log)?;
+            self.record(update, &measured, log)?;
+            let (done, loss) = (update + 1, mean(&measured.losses));
             if !loss.is_finite() {
-                let quantity = Metric::Loss.tag();
                 return Err(TrainError::Diverged {
                     update,
-                    quantity,
+                    quantity: Metric::Loss.tag(),
                     value: loss,
                 });
             }
-            if (update + 1) % self.evaluate_every == 0 || update + 1 == self.updates {
-                last = self.look(step, held_out, log)?;
-                let accuracy = last.as_ref().map_or(f64::NAN, |last| last.accuracy);
-                let note = format!("loss {loss:.3} held-out accuracy {accuracy:.3}");
-                watch.progress(step, self.updates as u64, &note);
+            if done % self.evaluate_every == 0 || done == self.updates {
+                evaluation = self.look(done, held_out, log)?;
+                let note = format!("loss {loss:.3} accuracy {:.2}", accuracy(&measured.scores));
+                watch.progress(done as u64, self.updates as u64, &note);
             }
         }
         log.flush()?;
-        Ok((self.model, last, self.work))
+        Ok((self.model, evaluation, self.work))
     }
 
     /// One update on the pairs with these indices.
+    ///
+    /// # Panics
+    /// If the objective has a margin for each pair and the data has none.
     pub fn step(&mut self, taken: &[usize], data: Judged<'_>) -> RewardUpdate {
-        let mut measured = RewardUpdate::default();
         let mut gradients = Accumulated::new();
+        let mut measured = RewardUpdate::default();
         for micro in taken.chunks(self.micro_batch) {
-            let scores = self.score(&self.model, micro, data.pairs);
-            let losses = self.losses(&scores, micro, data);
-            measured.losses.extend(numbers(&losses));
-            let Pair { chosen, rejected } = scores.as_ref().map(numbers);
-            measured.scores.chosen.extend(chosen);
-            measured.scores.rejected.extend(rejected);
+            let (losses, scores) = self.losses(&self.model, micro, data);
+            measured.extend(&losses, &scores);
             gradients.add(&self.model, (losses.sum() / taken.len() as f64).backward());
         }
         let (model, update) = self.optimizer.step(self.model.clone(), gradients.take());
         self.model = model;
         measured.grad_norm = update.grad_norm();
         measured.learning_rate = update.learning_rate;
-        let tokens = taken.iter().map(|&index| {
-            let pair = &data.pairs[index];
-            2 * pair.prompt.len() + pair.chosen.len() + pair.rejected.len()
-        });
+        let tokens = taken.iter().map(|&index| tokens(&data.pairs[index])).sum();
         self.work += Work {
             updates: 1,
-            ..Work::training(tokens.sum(), self.parameters)
+            ..Work::training(tokens, self.parameters)
         };
         measured
     }
 
-    fn score(&self, model: &ScalarModel, taken: &[usize], pairs: &[TokenPair]) -> Pair<Tensor<1>> {
-        let side = |pick: fn(&TokenPair) -> &Vec<u32>| {
+    /// Losses and scores of some pairs, `[b]` each.
+    fn losses(
+        &self,
+        model: &ScalarModel,
+        taken: &[usize],
+        data: Judged<'_>,
+    ) -> (Tensor<1>, Pair<Tensor<1>>) {
+        let side = |pick: fn(&TokenPair) -> &[u32]| {
             taken.iter().map(move |&index| {
-                let pair = &pairs[index];
-                (pair.prompt.as_slice(), pick(pair).as_slice())
+                let pair = &data.pairs[index];
+                (pair.prompt.as_slice(), pick(pair))
             })
         };
         let rows: Vec<(&[u32], &[u32])> = side(|pair| &pair.chosen)
             .chain(side(|pair| &pair.rejected))
             .collect();
-        let completions = Completions::right_padded(&rows, &model.device());
-        let scores = model.completion_scores(&completions);
-        let pairs = taken.len();
-        Pair {
-            chosen: scores.clone().slice([0..pairs]),
-            rejected: scores.slice([pairs..2 * pairs]),
-        }
-    }
-
-    fn losses(&self, scores: &Pair<Tensor<1>>, taken: &[usize], data: Judged<'_>) -> Tensor<1> {
-        match self.objective {
-            RewardObjective::BradleyTerry(BradleyTerry {
-                margin,
-                centre,
-                label_smoothing,
-            }) => {
-                let margins = self.margins(margin, taken, data);
-                let losses = bradley_terry(scores, margins, label_smoothing.get());
-                match centre.get() {
-                    0.0 => losses,
-                    weight => losses + centring(scores) * weight,
-                }
-            }
-            RewardObjective::LogExp => log_exp(scores),
-            RewardObjective::PlackettLuce => {
-                let ranked = vec![scores.chosen.clone(), scores.rejected.clone()];
-                plackett_luce(Tensor::stack::<2>(ranked, 1))
-            }
-        }
-    }
-
-    fn margins(
-        &self,
-        margin: RewardMargin,
-        taken: &[usize],
-        data: Judged<'_>,
-    ) -> Option<Tensor<1>> {
-        let tensor = |values: Vec<f32>| {
-            let count = values.len();
-            Tensor::from_data(TensorData::new(values, [count]), &self.model.device())
+        let device = model.device();
+        let both = model.completion_scores(&Completions::new(&rows, &device));
+        let b = taken.len();
+        let scores = Pair {
+            chosen: both.clone().narrow(0, 0, b),
+            rejected: both.narrow(0, b, b),
         };
-        match margin {
-            RewardMargin::None => None,
-            RewardMargin::Constant(margin) => Some(tensor(vec![margin.get() as f32; taken.len()])),
-            RewardMargin::PerPair(scale) => {
-                let gold = data.gold_margins.expect("the strength of each preference");
-                let margin = |&index: &usize| (gold[index] * scale.get()) as f32;
-                Some(tensor(taken.iter().map(margin).collect()))
-            }
+        let strengths = self.strengths(taken, data).map(|strengths| {
+            Tensor::<1>::from_data(TensorData::new(strengths, [b]), (&device, DType::F32))
+        });
+        (
+            pair_losses(&self.objective, &scores, strengths.as_ref()),
+            scores,
+        )
+    }
+
+    /// The strength of each preference, where the objective has a margin for each pair.
+    fn strengths(&self, taken: &[usize], data: Judged<'_>) -> Option<Vec<f32>> {
+        match &self.objective {
+            RewardObjective::BradleyTerry(settings) => match settings.margin {
+                RewardMargin::PerPair(_) => {
+                    let margins = data.gold_margins.expect("the strength of each preference");
+                    Some(taken.iter().map(|&index| margins[index] as f32).collect())
+                }
+                RewardMargin::None | RewardMargin::Constant(_) => None,
+            },
+            RewardObjective::LogExp | RewardObjective::PlackettLuce => None,
         }
     }
 
-    fn record(
-        &self,
-        step: u64,
-        measured: &RewardUpdate,
-        log: &mut dyn Sink,
-    ) -> Result<(), TrainError> {
-        let Pair { chosen, rejected } = &measured.scores;
-        let all = || chosen.iter().chain(rejected).copied();
-        let right = chosen
-            .iter()
-            .zip(rejected)
-            .filter(|(chosen, rejected)| chosen > rejected);
-        log.scalars(
-            step,
-            &[
-                (Metric::Loss, mean(&measured.losses)),
-                (Metric::Accuracy, right.count() as f64 / chosen.len() as f64),
-                (Metric::Margin, mean(chosen) - mean(rejected)),
-                (Metric::ChosenReward, mean(chosen)),
-                (Metric::RejectReward, mean(rejected)),
-                (Metric::MinReward, all().fold(f64::INFINITY, f64::min)),
-                (Metric::MeanReward, (mean(chosen) + mean(rejected)) / 2.0),
-                (Metric::MaxReward, all().fold(f64::NEG_INFINITY, f64::max)),
-                (Metric::GradNorm, measured.grad_norm),
-                (Metric::LearningRate, measured.learning_rate),
-                (Metric::NumTokens, self.work.trained_tokens as f64),
-            ],
-        )?;
-        Ok(())
-    }
-
-    fn look(
-        &self,
-        step: u64,
-        held_out: Judged<'_>,
-        log: &mut dyn Sink,
-    ) -> Result<Option<Evaluation>, TrainError> {
+    /// The model as it is now, on pairs it does not train on; `None` if there are none.
+    ///
+    /// # Errors
+    /// If a score is no longer a number.
+    pub fn evaluate(&self, held_out: Judged<'_>) -> Result<Option<Evaluation>, TrainError> {
         if held_out.pairs.is_empty() {
             return Ok(None);
         }
         let model = self.model.valid();
         let all: Vec<usize> = (0..held_out.pairs.len()).collect();
-        let mut scores = Pair::<Vec<f64>>::default();
+        let mut measured = RewardUpdate::default();
         for micro in all.chunks(self.micro_batch) {
-            let Pair { chosen, rejected } = self
-                .score(&model, micro, held_out.pairs)
-                .as_ref()
-                .map(numbers);
-            scores.chosen.extend(chosen);
-            scores.rejected.extend(rejected);
+            let (losses, scores) = self.losses(&model, micro, held_out);
+            measured.extend(&losses, &scores);
         }
-        let lengths = |pick: fn(&TokenPair) -> &Vec<u32>| {
-            held_out.pairs.iter().map(|pair| pick(pair).len()).collect()
-        };
         let lengths = Pair {
-            chosen: lengths(|pair| &pair.chosen),
-            rejected: lengths(|pair| &pair.rejected),
+            chosen: held_out
+                .pairs
+                .iter()
+                .map(|pair| pair.chosen.len())
+                .collect(),
+            rejected: held_out
+                .pairs
+                .iter()
+                .map(|pair| pair.rejected.len())
+                .collect(),
         };
-        let evaluation = evaluate(&scores, &lengths, held_out.gold_margins);
+        let loss = mean(&measured.losses);
+        Evaluation::of(
+            measured.scores,
+            &lengths,
+            &measured.losses,
+            held_out.gold_margins,
+        )
+        .map(Some)
+        .map_err(|_| TrainError::Diverged {
+            update: self.optimizer.updates(),
+            quantity: Metric::EvalLoss.tag(),
+            value: loss,
+        })
+    }
+
+    fn look(
+        &self,
+        done: usize,
+        held_out: Judged<'_>,
+        log: &mut dyn Sink,
+    ) -> Result<Option<Evaluation>, TrainError> {
+        let evaluation = self.evaluate(held_out)?;
+        if let Some(evaluation) = &evaluation {
+            evaluation.record(done as u64, log)?;
+        }
+        Ok(evaluation)
+    }
+
+    fn record(
+        &self,
+        update: usize,
+        measured: &RewardUpdate,
+        log: &mut dyn Sink,
+    ) -> Result<(), TrainError> {
+        let Pair { chosen, rejected } = &measured.scores;
+        let all = [chosen.as_slice(), rejected].concat();
+        let centre: Vec<f64> = chosen
+            .iter()
+            .zip(rejected)
+            .map(|(c, r)| (c + r) * (c + r))
+            .collect();
+        let done = update + 1;
         log.scalars(
-            step,
+            done as u64,
             &[
-                (Metric::EvalLoss, evaluation.loss),
-                (Metric::EvalAccuracy, evaluation.accuracy),
-                (Metric::EvalMargin, evaluation.margin),
-                (Metric::EvalChosenReward, evaluation.scores.chosen),
-                (Metric::EvalRejectReward, evaluation.scores.rejected),
-                (Metric::EvalRewardStd, evaluation.deviation),
-                (Metric::EvalEce, evaluation.calibration_error),
-                (Metric::EvalBrier, evaluation.brier),
-                (Metric::EvalLengthCorrelation, evaluation.length_correlation),
+                (Metric::Loss, mean(&measured.losses)),
+                (Metric::Accuracy, accuracy(&measured.scores)),
+                (Metric::Margin, mean(chosen) - mean(rejected)),
+                (
+                    Metric::MinReward,
+                    all.iter().copied().fold(f64::INFINITY, f64::min),
+                ),
+                (Metric::MeanReward, mean(&all)),
+                (
+                    Metric::MaxReward,
+                    all.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                ),
+                (Metric::ChosenReward, mean(chosen)),
+                (Metric::RejectReward, mean(rejected)),
+                (Metric::CenterLoss, mean(&centre)),
+                (Metric::GradNorm, measured.grad_norm),
+                (Metric::LearningRate, measured.learning_rate),
+                (Metric::NumTokens, self.work.trained_tokens as f64),
+                (
+                    Metric::Epoch,
+                    (done * self.batch) as f64 / self.pairs as f64,
+                ),
             ],
         )?;
-        let buckets = [
-            Metric::EvalAccuracySmallMargin,
-            Metric::EvalAccuracyMediumMargin,
-            Metric::EvalAccuracyLargeMargin,
-        ];
-        for (metric, bucket) in buckets.into_iter().zip(&evaluation.by_margin) {
-            log.scalar(step, metric, bucket.accuracy())?;
-        }
-        Ok(Some(evaluation))
+        Ok(())
     }
 }
 
-/// Scores of prompts with completions under `model`, `rows` at a time, and what they cost.
-pub fn scores(model: &ScalarModel, examples: &[TokenExample], rows: usize) -> (Vec<f64>, Work) {
-    let mut work = Work::default();
-    let parameters = scalar_parameters(model);
-    let mut all = Vec::with_capacity(examples.len());
-    for chunk in examples.chunks(rows) {
-        let batch: Vec<(&[u32], &[u32])> = chunk
-            .iter()
-            .map(|example| (example.prompt.as_slice(), example.completion.as_slice()))
-            .collect();
-        let completions = Completions::right_padded(&batch, &model.device());
-        all.extend(numbers(&model.completion_scores(&completions)));
-        let tokens = chunk.iter().map(TokenExample::tokens).sum();
-        work += Work {
-            reward_calls: chunk.len() as u64,
-            ..Work::forward(tokens, parameters)
-        };
-    }
-    (all, work)
-}
-
-impl Normalisation {
-    /// What makes `scores` of reference completions as `how` wants them.
-    pub fn of(scores: &[f64], how: ScoreNormalisation) -> Self {
-        match how {
-            ScoreNormalisation::Off => Self {
-                mean: 0.0,
-                deviation: 1.0,
-            },
-            ScoreNormalisation::Centre => Self {
-                mean: mean(scores),
-                deviation: 1.0,
-            },
-            ScoreNormalisation::Standardise => {
-                let deviation = preflab_stats::sd(scores);
-                let deviation = if deviation > 0.0 { deviation } else { 1.0 };
-                Self {
-                    mean: mean(scores),
-                    deviation,
-                }
-            }
-        }
-    }
-
-    /// A raw score as a reward.
-    pub fn apply(&self, score: f64) -> f64 {
-        (score - self.mean) / self.deviation
+impl RewardUpdate {
+    fn extend(&mut self, losses: &Tensor<1>, scores: &Pair<Tensor<1>>) {
+        let numbers =
+            |tensor: &Tensor<1>| tensor.clone().into_data().iter::<f64>().collect::<Vec<_>>();
+        self.losses.extend(numbers(losses));
+        self.scores.chosen.extend(numbers(&scores.chosen));
+        self.scores.rejected.extend(numbers(&scores.rejected));
     }
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
+fn accuracy(scores: &Pair<Vec<f64>>) -> f64 {
+    let right = scores
+        .chosen
+        .iter()
+        .zip(&scores.rejected)
+        .filter(|(chosen, rejected)| chosen > rejected);
+    right.count() as f64 / scores.chosen.len() as f64
 }
 
-fn numbers(values: &Tensor<1>) -> Vec<f64> {
-    values.clone().into_data().iter::<f64>().collect()
+/// Tokens that training reads: the prompt once for each side.
+fn tokens(pair: &TokenPair) -> usize {
+    2 * pair.prompt.len() + pair.chosen.len() + pair.rejected.len()
 }

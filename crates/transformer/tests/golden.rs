@@ -14,48 +14,72 @@ pub fn golden() -> PathBuf {
     }
 }
 
+/// Golden figures, and those of the families that they leave out.
+pub fn directories() -> [PathBuf; 2] {
+    [
+        golden(),
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/families")),
+    ]
+}
+
+/// Every checkpoint, and whether it is a reward model.
+pub fn checkpoints() -> Vec<(PathBuf, bool)> {
+    let mut found = Vec::new();
+    for dir in directories() {
+        for entry in std::fs::read_dir(dir.join("checkpoints")).unwrap() {
+            let path = entry.unwrap().path();
+            let config = std::fs::read_to_string(path.join("config.json")).unwrap();
+            found.push((path, config.contains("ForSequenceClassification")));
+        }
+    }
+    found.sort();
+    found
+}
+
 #[test]
 fn every_figure_of_every_model_agrees() {
-    let agreements = parity::models(&golden()).unwrap();
-    assert!(!agreements.is_empty());
-    let wrong: Vec<_> = agreements
-        .iter()
-        .filter(|agreement| !agreement.holds())
-        .collect();
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    for dir in directories() {
+        let agreements = parity::models(&dir).unwrap();
+        assert!(!agreements.is_empty());
+        let wrong: Vec<_> = agreements
+            .iter()
+            .filter(|agreement| !agreement.holds())
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
 }
 
 #[test]
 fn a_saved_checkpoint_is_the_one_loaded() {
-    let mut compared = 0;
-    for entry in std::fs::read_dir(golden().join("checkpoints")).unwrap() {
-        let original = entry.unwrap().path();
+    for (original, scalar) in checkpoints() {
         let copy = tempfile::tempdir().unwrap();
-        let class = Config::read(&original).unwrap();
-        if std::fs::read_to_string(original.join("config.json"))
-            .unwrap()
-            .contains("ForSequenceClassification")
-        {
+        let expected = Config::read(&original).unwrap();
+        let options = SaveOptions {
+            number: expected.number(),
+            ..Default::default()
+        };
+        if scalar {
             let (model, config) =
                 checkpoint::load::<ScalarModel>(&original, &Device::flex()).unwrap();
-            checkpoint::save(&model, &config, SaveOptions::default(), copy.path()).unwrap();
+            checkpoint::save(&model, &config, options, copy.path()).unwrap();
         } else {
             let (model, config) = checkpoint::load::<CausalLm>(&original, &Device::flex()).unwrap();
-            checkpoint::save(&model, &config, SaveOptions::default(), copy.path()).unwrap();
+            checkpoint::save(&model, &config, options, copy.path()).unwrap();
         }
+        let config = Config::read(copy.path()).unwrap();
         assert_eq!(
-            Config::read(copy.path()).unwrap().architecture().unwrap(),
-            class.architecture().unwrap()
+            config.architecture().unwrap(),
+            expected.architecture().unwrap()
         );
+        assert_eq!(config.special_tokens(), expected.special_tokens());
+        assert_eq!(config.number(), expected.number());
         let bytes = |dir: &std::path::Path| std::fs::read(dir.join("model.safetensors")).unwrap();
         assert!(
             bytes(copy.path()) == bytes(&original),
             "{}",
             original.display()
         );
-        compared += 1;
     }
-    assert!(compared > 0);
 }
 
 #[test]

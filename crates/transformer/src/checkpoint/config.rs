@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::CheckpointError;
 use super::files::read_json;
+use super::number::Number;
 use crate::architecture::{
     Activation, Architecture, Layer, NormKind, Positions, Residual, RotaryScaling, RotarySettings,
 };
@@ -146,6 +147,19 @@ impl Config {
             return Err(self.wrong("rope_parameters", expected));
         }
         Ok(architecture)
+    }
+
+    /// The number type the weights are stored in; f32 where none is named.
+    pub fn number(&self) -> Number {
+        match self
+            .value("dtype")
+            .or(self.value("torch_dtype"))
+            .and_then(Value::as_str)
+        {
+            Some("float16") => Number::F16,
+            Some("bfloat16") => Number::Bf16,
+            Some(_) | None => Number::F32,
+        }
     }
 
     /// Special tokens, as far as they are named.

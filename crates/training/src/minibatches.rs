@@ -10,6 +10,7 @@ use crate::{Stream, Streams};
 /// two passes. The order is a function of the seed alone.
 #[derive(Debug, Clone)]
 pub struct Minibatches {
+    stream: Stream,
     streams: Streams,
     examples: usize,
     batch_size: usize,
@@ -19,9 +20,18 @@ impl Minibatches {
     /// # Panics
     /// If there are no examples or the batch is empty.
     pub fn new(streams: Streams, examples: usize, batch_size: usize) -> Self {
+        Self::of(Stream::Minibatches, streams, examples, batch_size)
+    }
+
+    /// The same, shuffled by another stream than [`Stream::Minibatches`].
+    ///
+    /// # Panics
+    /// If there are no examples or the batch is empty.
+    pub fn of(stream: Stream, streams: Streams, examples: usize, batch_size: usize) -> Self {
         assert!(examples > 0, "at least one example to train on");
         assert!(batch_size > 0, "at least one example in an update");
         Self {
+            stream,
             streams,
             examples,
             batch_size,
@@ -31,7 +41,7 @@ impl Minibatches {
     /// The order of pass `epoch`.
     pub fn epoch(&self, epoch: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.examples).collect();
-        order.shuffle(&mut self.streams.rng(Stream::Minibatches, epoch as u64));
+        order.shuffle(&mut self.streams.rng(self.stream, epoch as u64));
         order
     }
 

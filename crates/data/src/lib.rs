@@ -13,16 +13,32 @@
 //! ```
 #![warn(missing_docs)]
 
+mod boundary;
+mod chat_template;
 mod error;
 mod example;
 mod files;
 mod json_lines;
+mod message;
 mod pair;
+mod preprocess;
+mod records;
 mod tokenizer;
+pub mod transcript;
+mod truncation;
 
+pub use boundary::{Cut, Start};
+pub use chat_template::{ChatTemplate, FUEL};
 pub use error::DataError;
 pub use example::{TokenExample, TokenPair};
 pub use files::open_text;
 pub use json_lines::{JsonLines, MAX_LINE_BYTES};
+pub use message::{Message, Text};
 pub use pair::Pair;
+pub use preprocess::Preprocessor;
+pub use records::{
+    Columns, KtoRecord, PairRecord, PromptRecord, Record, RecordProblem, Records, Row,
+    ScoredRecord, SupervisedRecord,
+};
 pub use tokenizer::{Special, Tokenizer, Units};
+pub use truncation::Truncation;

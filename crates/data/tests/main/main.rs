@@ -1,0 +1,7 @@
+//! Behaviour through the public interface: equality with TRL and transformers, data sets of every format, checks.
+
+mod chat_and_strings;
+mod golden;
+mod preprocessing;
+mod records;
+mod shared;

@@ -13,8 +13,10 @@
 //! # Adding an objective
 //! One variant in `preflab_config::Objective`, one file in `objectives/`; the compiler names the places that must know it.
 
+mod batch;
 pub mod dynamics;
 mod inputs;
+mod measured;
 pub mod objectives;
 pub mod parity;
 mod reference;
@@ -25,9 +27,13 @@ mod statistics;
 mod testing;
 mod trainer;
 
+pub use batch::ScoredPairs;
 pub use inputs::{Context, Inputs, Logps, TokenTerms, margin};
+pub use measured::{LogitSums, Measured};
 pub use objectives::{Needs, implicit_rewards, preference_loss};
-pub use reference::{ReferenceLogps, reference_logps, unrelated_completion};
+pub use reference::{
+    ReferenceError, ReferenceLogps, check_against, reference_logps, unrelated_completion,
+};
 pub use run::Monitoring;
 pub use statistics::TokenStatistics;
-pub use trainer::{DpoTrainer, Measured, ScoredPairs};
+pub use trainer::DpoTrainer;

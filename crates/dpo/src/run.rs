@@ -3,13 +3,15 @@
 use std::time::Instant;
 
 use burn::module::Module;
-use preflab_data::{Pair, TokenPair};
-use preflab_metrics::{Metric, Sink};
+use preflab_data::Pair;
+use preflab_metrics::{Metric, Sink, Text};
 use preflab_training::{TrainError, Watch};
 use preflab_transformer::CausalLm;
 
-use crate::dynamics::{Dynamics, Probes, gradient_parts, log_likelihood_gradients};
-use crate::trainer::{DpoTrainer, Measured, ScoredPairs};
+use crate::batch::ScoredPairs;
+use crate::dynamics::{Dynamics, Probes, gradient_parts};
+use crate::measured::Measured;
+use crate::trainer::DpoTrainer;
 
 /// What a run is watched on, and how often.
 #[derive(Debug, Clone, Copy)]
@@ -46,22 +48,22 @@ impl DpoTrainer {
                 return Err(TrainError::Stopped);
             }
             let begun = Instant::now();
-            let measured = self.update(update, data);
+            let looked_at = (update + 1) % monitoring.every == 0 || update + 1 == updates;
+            let measured = self.update(update, data, looked_at);
             let step = update as u64 + 1;
-            self.record(step, &measured, log)?;
-            let loss = mean(&measured.losses);
+            self.record(step, &measured, data.pairs.len(), log)?;
+            let loss = measured.loss();
             if !loss.is_finite() {
-                let quantity = Metric::Loss.tag();
                 return Err(TrainError::Diverged {
                     update,
-                    quantity,
+                    quantity: Metric::Loss.tag(),
                     value: loss,
                 });
             }
-            if (update + 1) % monitoring.every == 0 || update + 1 == updates {
+            if looked_at {
                 self.look(step, &dynamics, monitoring, log)?;
-                let margin = margins(&measured.rewards);
-                let note = format!("loss {loss:.3} margin {:.2}", mean(&margin));
+                let Pair { chosen, rejected } = measured.mean_rewards();
+                let note = format!("loss {loss:.3} margin {:.2}", chosen - rejected);
                 watch.progress(step, updates as u64, &note);
             }
             log.scalar(step, Metric::TimingStep, begun.elapsed().as_secs_f64())?;
@@ -70,42 +72,61 @@ impl DpoTrainer {
         Ok(self)
     }
 
-    fn record(&self, step: u64, measured: &Measured, log: &mut dyn Sink) -> Result<(), TrainError> {
+    fn record(
+        &self,
+        step: u64,
+        measured: &Measured,
+        pairs: usize,
+        log: &mut dyn Sink,
+    ) -> Result<(), TrainError> {
         let work = self.work();
-        let gradients = log_likelihood_gradients(measured);
+        let rewards = measured.mean_rewards();
+        let logps = measured.mean_logps();
+        let reference = measured.mean_reference_logps();
+        let gradients = measured.log_likelihood_gradients();
+        let slopes = measured.mean_slopes();
+        let passes = step as f64 * measured.losses.len() as f64 / pairs as f64;
         log.scalars(
             step,
             &[
-                (Metric::Loss, mean(&measured.losses)),
-                (Metric::RewardsChosen, mean(&measured.rewards.chosen)),
-                (Metric::RewardsRejected, mean(&measured.rewards.rejected)),
-                (Metric::RewardsAccuracies, accuracy(&measured.rewards)),
-                (Metric::RewardsMargins, mean(&margins(&measured.rewards))),
-                (Metric::LogpsChosen, mean(&measured.logps.chosen)),
-                (Metric::LogpsRejected, mean(&measured.logps.rejected)),
+                (Metric::Loss, measured.loss()),
+                (Metric::RewardsChosen, rewards.chosen),
+                (Metric::RewardsRejected, rewards.rejected),
+                (Metric::RewardsAccuracies, measured.accuracy()),
+                (Metric::RewardsMargins, rewards.chosen - rewards.rejected),
+                (Metric::LogpsChosen, logps.chosen),
+                (Metric::LogpsRejected, logps.rejected),
+                (Metric::RefLogpsChosen, reference.chosen),
+                (Metric::RefLogpsRejected, reference.rejected),
                 (Metric::GradNorm, measured.grad_norm),
                 (Metric::LearningRate, measured.learning_rate),
-                (
-                    Metric::Entropy,
-                    measured.entropy / measured.completion_tokens.max(1) as f64,
-                ),
+                (Metric::Entropy, measured.mean_entropy()),
                 (Metric::NumTokens, work.trained_tokens as f64),
+                (Metric::Epoch, passes),
                 (Metric::DynamicsLogGradientChosen, gradients.chosen),
                 (Metric::DynamicsLogGradientRejected, gradients.rejected),
-                (Metric::DynamicsLogGradientRatio, log_ratio(measured)),
                 (
-                    Metric::DynamicsLogpGradientChosen,
-                    mean_size(&measured.slopes.chosen),
+                    Metric::DynamicsLogGradientRatio,
+                    measured.log_gradient_ratio(),
                 ),
-                (
-                    Metric::DynamicsLogpGradientRejected,
-                    mean_size(&measured.slopes.rejected),
-                ),
+                (Metric::DynamicsLogpGradientChosen, slopes.chosen),
+                (Metric::DynamicsLogpGradientRejected, slopes.rejected),
                 (Metric::BudgetUpdates, work.updates as f64),
                 (Metric::BudgetTrainedTokens, work.trained_tokens as f64),
                 (Metric::BudgetFlops, work.flops),
             ],
         )?;
+        if let Some(logits) = &measured.logits {
+            let means = logits.mean_logits();
+            log.scalars(
+                step,
+                &[
+                    (Metric::LogitsChosen, means.chosen),
+                    (Metric::LogitsRejected, means.rejected),
+                    (Metric::MeanTokenAccuracy, logits.accuracy()),
+                ],
+            )?;
+        }
         Ok(())
     }
 
@@ -116,78 +137,90 @@ impl DpoTrainer {
         monitoring: Monitoring<'_>,
         log: &mut dyn Sink,
     ) -> Result<(), TrainError> {
+        let begun = Instant::now();
         let policy: CausalLm = self.policy().valid();
-        dynamics.look(&policy).record(step, log)?;
-        if !monitoring.held_out.pairs.is_empty() {
-            let measured = self.measure(monitoring.held_out);
-            log.scalars(
-                step,
-                &[
-                    (Metric::EvalLoss, mean(&measured.losses)),
-                    (Metric::EvalRewardsChosen, mean(&measured.rewards.chosen)),
-                    (
-                        Metric::EvalRewardsRejected,
-                        mean(&measured.rewards.rejected),
-                    ),
-                    (Metric::EvalRewardsAccuracies, accuracy(&measured.rewards)),
-                    (
-                        Metric::EvalRewardsMargins,
-                        mean(&margins(&measured.rewards)),
-                    ),
-                    (Metric::EvalLogpsChosen, mean(&measured.logps.chosen)),
-                    (Metric::EvalLogpsRejected, mean(&measured.logps.rejected)),
-                ],
-            )?;
+        let look = dynamics.look(&policy);
+        look.record(step, log)?;
+        if let Some(gains) = &look.gains {
+            let table = gains.table(|token| format!("token {token}"));
+            log.text(step, Text::TokenGains, &table)?;
         }
-        let pairs: &[TokenPair] = monitoring.probe_pairs.pairs;
-        if !pairs.is_empty() {
-            let parts = gradient_parts(self.policy(), pairs, &self.measure(monitoring.probe_pairs));
+        self.look_at_gradients(step, monitoring.probe_pairs, log)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        log.scalar(step, Metric::TimingDynamics, seconds)?;
+        let begun = Instant::now();
+        self.evaluate(step, monitoring.held_out, log)?;
+        log.scalar(step, Metric::TimingEvaluate, begun.elapsed().as_secs_f64())?;
+        Ok(())
+    }
+
+    fn look_at_gradients(
+        &self,
+        step: u64,
+        probes: ScoredPairs<'_>,
+        log: &mut dyn Sink,
+    ) -> Result<(), TrainError> {
+        if probes.pairs.is_empty() {
+            return Ok(());
+        }
+        let all: Vec<usize> = (0..probes.pairs.len()).collect();
+        let measured = self.measure(&all, probes);
+        let parts = gradient_parts(self.policy(), probes.pairs, &measured);
+        log.scalars(
+            step,
+            &[
+                (Metric::DynamicsGradientNormChosen, parts.norms.chosen),
+                (Metric::DynamicsGradientNormRejected, parts.norms.rejected),
+                (
+                    Metric::DynamicsGradientNormRatio,
+                    parts.norms.rejected / parts.norms.chosen,
+                ),
+                (Metric::DynamicsGradientCosine, parts.cosine),
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn evaluate(
+        &self,
+        step: u64,
+        held_out: ScoredPairs<'_>,
+        log: &mut dyn Sink,
+    ) -> Result<(), TrainError> {
+        if held_out.pairs.is_empty() {
+            return Ok(());
+        }
+        let all: Vec<usize> = (0..held_out.pairs.len()).collect();
+        let measured = self.measure(&all, held_out);
+        let rewards = measured.mean_rewards();
+        let logps = measured.mean_logps();
+        log.scalars(
+            step,
+            &[
+                (Metric::EvalLoss, measured.loss()),
+                (Metric::EvalRewardsChosen, rewards.chosen),
+                (Metric::EvalRewardsRejected, rewards.rejected),
+                (Metric::EvalRewardsAccuracies, measured.accuracy()),
+                (
+                    Metric::EvalRewardsMargins,
+                    rewards.chosen - rewards.rejected,
+                ),
+                (Metric::EvalLogpsChosen, logps.chosen),
+                (Metric::EvalLogpsRejected, logps.rejected),
+                (Metric::EvalEntropy, measured.mean_entropy()),
+            ],
+        )?;
+        if let Some(logits) = &measured.logits {
+            let means = logits.mean_logits();
             log.scalars(
                 step,
                 &[
-                    (Metric::DynamicsGradientNormChosen, parts.norms.chosen),
-                    (Metric::DynamicsGradientNormRejected, parts.norms.rejected),
-                    (
-                        Metric::DynamicsGradientNormRatio,
-                        parts.norms.rejected / parts.norms.chosen,
-                    ),
-                    (Metric::DynamicsGradientCosine, parts.cosine),
+                    (Metric::EvalLogitsChosen, means.chosen),
+                    (Metric::EvalLogitsRejected, means.rejected),
+                    (Metric::EvalMeanTokenAccuracy, logits.accuracy()),
                 ],
             )?;
         }
         Ok(())
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-fn mean_size(values: &[f64]) -> f64 {
-    values.iter().map(|value| value.abs()).sum::<f64>() / values.len() as f64
-}
-
-fn margins(rewards: &Pair<Vec<f64>>) -> Vec<f64> {
-    let sides = rewards.chosen.iter().zip(&rewards.rejected);
-    sides.map(|(chosen, rejected)| chosen - rejected).collect()
-}
-
-/// Share of pairs whose chosen reward is strictly above the rejected one.
-fn accuracy(rewards: &Pair<Vec<f64>>) -> f64 {
-    let margins = margins(rewards);
-    margins.iter().filter(|margin| **margin > 0.0).count() as f64 / margins.len() as f64
-}
-
-/// Mean over pairs of `log |dl/dpi-| - log |dl/dpi+|`; pairs without a gradient on both sides are left out.
-fn log_ratio(measured: &Measured) -> f64 {
-    let Measured { slopes, logps, .. } = measured;
-    let logs: Vec<f64> = (0..measured.losses.len())
-        .map(|pair| {
-            let rejected = slopes.rejected[pair].abs().ln() - logps.rejected[pair];
-            let chosen = slopes.chosen[pair].abs().ln() - logps.chosen[pair];
-            rejected - chosen
-        })
-        .filter(|ratio| ratio.is_finite())
-        .collect();
-    mean(&logs)
 }

@@ -41,7 +41,7 @@ pub mod sppo;
 pub mod wpo;
 
 pub use needs::Needs;
-pub use rewards::implicit_rewards;
+pub use rewards::{implicit_rewards, shifted_rewards};
 
 use burn::tensor::Tensor;
 use preflab_config::{Divergence, KlBaseline, Kto, Objective, RewardShift};

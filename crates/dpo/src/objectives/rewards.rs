@@ -1,7 +1,7 @@
 //! The implicit reward of a completion: what an objective's margin is the difference of.
 
 use burn::tensor::Tensor;
-use preflab_config::Objective;
+use preflab_config::{Objective, RewardShift};
 use preflab_data::Pair;
 
 use super::{alphapo, humanline, ld_dpo, reference_free};
@@ -71,5 +71,55 @@ pub fn implicit_rewards(objective: &Objective, inputs: &Inputs) -> Pair<Tensor<1
             Some(term) => implicit_rewards(&term.objective, inputs),
             None => sums(),
         },
+    }
+}
+
+/// The rewards that BCO's running mean is of, `[b]` each: those of the first BCO term with such a shift, where there is one.
+pub fn shifted_rewards(objective: &Objective, inputs: &Inputs) -> Option<Pair<Tensor<1>>> {
+    match objective {
+        Objective::Bco(o) => match o.shift {
+            RewardShift::RunningMean => Some(implicit_rewards(objective, inputs)),
+            RewardShift::Zero => None,
+        },
+        Objective::LdDpo(o) => shifted_rewards(
+            &o.objective,
+            &ld_dpo::length_desensitised(inputs, o.alpha.get()),
+        ),
+        Objective::Wpo(o) => shifted_rewards(&o.objective, inputs),
+        Objective::Humanline(o) => shifted_rewards(
+            &o.objective,
+            &humanline::clamped(inputs, o.low.get(), o.high.get()),
+        ),
+        Objective::ReferenceFree(o) => shifted_rewards(&o.objective, &reference_free(inputs)),
+        Objective::Sum(terms) => terms
+            .iter()
+            .find_map(|term| shifted_rewards(&term.objective, inputs)),
+        Objective::Dpo(_)
+        | Objective::DpoMean(_)
+        | Objective::FlexDpo(_)
+        | Objective::SftDpo(_)
+        | Objective::Ipo(_)
+        | Objective::IpoMean(_)
+        | Objective::Slic(_)
+        | Objective::Hinge(_)
+        | Objective::Simpo(_)
+        | Objective::Alphapo(_)
+        | Objective::Dpop(_)
+        | Objective::Odpo(_)
+        | Objective::RDpo(_)
+        | Objective::Cdpo(_)
+        | Objective::Robust(_)
+        | Objective::Exo(_)
+        | Objective::Nca(_)
+        | Objective::Kto(_)
+        | Objective::ApoZero(_)
+        | Objective::ApoDown(_)
+        | Objective::Sppo(_)
+        | Objective::Aot(_)
+        | Objective::AotUnpaired(_)
+        | Objective::Discopop(_)
+        | Objective::Orpo(_)
+        | Objective::Cpo(_)
+        | Objective::Sft(_) => None,
     }
 }

@@ -9,6 +9,7 @@ mod logits;
 mod oat_halos;
 mod originals;
 mod rows;
+mod trajectories;
 mod trl;
 mod trl_legacy;
 mod trl_tokens;
@@ -19,8 +20,8 @@ use preflab_training::parity::{GoldenFile, Node, Parity, ParityError, ParityRow,
 
 /// Compares every objective of the DPO family with every golden case found in `directory`.
 ///
-/// Reads `dpo_family.json`, `dpo_tokens.json` and the parts of `other_losses.json` that belong to the family; a file that is
-/// absent is no error, an unknown section, kind or key in one is.
+/// Reads `dpo_family.json`, `dpo_tokens.json`, the parts of `other_losses.json` that belong to the family, and the runs of
+/// DPO trainers under `trajectories/`; a file that is absent is no error, an unknown section, kind or key in one is.
 ///
 /// # Errors
 /// If a file cannot be read, or holds something that no comparison covers.
@@ -35,6 +36,7 @@ pub fn parity(directory: &Path) -> Result<Vec<ParityRow>, ParityError> {
     if let Some(file) = GoldenFile::open_if_present(directory, "other_losses.json")? {
         others(&mut table, &file.root())?;
     }
+    trajectories::compare(&mut table, directory)?;
     Ok(table.into_rows())
 }
 

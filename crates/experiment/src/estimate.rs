@@ -211,7 +211,9 @@ fn work(stage: &Stage, vocabulary: usize) -> Work {
     let n = parameters(settings, vocabulary) as f64;
     let tokens = sequence(settings);
     let preferences = &settings.preferences;
-    let pairs = (preferences.pairs.get() + preferences.held_out_pairs.get()) as f64;
+    // At most one pair a prompt.
+    let pairs = (preferences.pairs.get().min(settings.task.train_prompts())
+        + preferences.held_out_pairs.get()) as f64;
     let trained = |rows: f64| Work {
         training: 6.0 * n * tokens * rows,
         sampling: 0.0,

@@ -81,6 +81,7 @@ pub use estimate::{Estimate, VOCABULARY};
 pub use event::{Event, Observer};
 pub use ledger::Ledger;
 pub use lock::LOCK_FILE;
+pub use nearest::nearest;
 pub use outline::{Outline, duration};
 pub use plan::{Cell, Environment, Plan};
 pub use problem::{Place, Problem, Problems};

@@ -172,6 +172,11 @@ impl Interrupt {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// The flag itself, for a signal handler to set.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+
     /// Whether somebody wishes to stop.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)

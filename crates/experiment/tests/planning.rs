@@ -333,7 +333,16 @@ fn an_outline_shows_cells_stages_and_what_is_matched() {
         &["budget.updates=400", "task.verse.train_prompts=4096"],
     )
     .unwrap();
-    insta::assert_snapshot!(Outline::new(&plan, "nowhere".as_ref()).to_string(), @r#"
+    let outline = Outline::new(&plan, "nowhere".as_ref()).to_string();
+    let (before, rest) = outline.split_once("matched:\n").unwrap();
+    let (matched, after) = rest.split_once("\n\n").unwrap();
+    assert!(
+        matched
+            .lines()
+            .any(|line| line == "  budget: updates = 400"),
+        "{matched}"
+    );
+    insta::assert_snapshot!(format!("{before}...\n\n{after}"), @"
     test: Which is better?
 
     6 cells: 3 arms under 2 seeds (0, 1)
@@ -357,22 +366,12 @@ fn an_outline_shows_cells_stages_and_what_is_matched() {
       dpo · evaluation              2     0                   1    1 s
 
     varied: method
-    matched:
-      task: verse.train_prompts = 4096, verse.validation_prompts = 256, verse.test_prompts = 4, verse.forms = ["quatrain5", "quatrain7"], verse.source.generated.corruption = 0.5, verse.seed = 0
-      model: width = 16, layers = 1, heads = 2, kv_heads = 1, feedforward = 32, context = 128, rope_theta = 10000.0, norm_epsilon = 0.000001, tied = true, initializer_range = 0.02
-      tokenizer: "auto"
-      sft: epochs = 1, batch_size = 32, optimizer.learning_rate = 0.001, optimizer.betas = [0.9, 0.999], optimizer.epsilon = 0.00000001, optimizer.weight_decay = 0.0, optimizer.max_grad_norm = 1.0, optimizer.schedule = "constant", optimizer.warmup = 0
-      preferences: candidates = 8, pairs = 4096, held_out_pairs = 256, scenario = "on-policy", tolerance = 0.05, sampling.decoding = "sample", sampling.temperature = 1.0, sampling.top_p = 1.0, sampling.max_tokens = 64, judge.temperature = 0.0, judge.label_flips = 0.0, weaker.shorter.share = 0.25
-      reward: objective.bradley-terry.margin = "none", objective.bradley-terry.centre = 0.0, objective.bradley-terry.label_smoothing = 0.0, epochs = 1, batch_size = 64, evaluate_every = 20, optimizer.learning_rate = 0.0001, optimizer.betas = [0.9, 0.999], optimizer.epsilon = 0.00000001, optimizer.weight_decay = 0.0, optimizer.max_grad_norm = 1.0, optimizer.schedule = "constant", optimizer.warmup = 0, normalise = "centre"
-      sampling: decoding = "sample", temperature = 1.0, top_p = 1.0, max_tokens = 64
-      budget: updates = 400
-      monitoring: every = 10, probes = 32
-      evaluation: samples_per_prompt = 1
+    ...
 
     model: about 7 thousand parameters (vocabulary of about 256)
     memory: about 25 MB for each stage at work
     time: about 57 s on two cores
-    "#);
+    ");
 }
 
 #[test]

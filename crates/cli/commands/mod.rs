@@ -1,0 +1,21 @@
+//! One file for each command.
+
+mod metrics;
+mod plan;
+mod report;
+mod run;
+
+use std::process::ExitCode;
+
+use crate::args::{Arguments, Command};
+use crate::failure::Failure;
+
+/// Does what was asked.
+pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Plan(arguments) => plan::plan(&arguments),
+        Command::Report(arguments) => report::report(&arguments),
+        Command::Metrics(arguments) => metrics::metrics(&arguments),
+    }
+}

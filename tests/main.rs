@@ -1,0 +1,9 @@
+//! The binary from outside: one test program, one link.
+//!
+//! - `cli`: exit code, stdout and stderr of commands, as inline snapshots
+//! - `configs`: every shipped experiment and model can be planned
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod cli;
+mod configs;
+mod preflab;

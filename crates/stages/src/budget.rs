@@ -25,9 +25,14 @@ pub(crate) fn updates(
             problem: "a budget of generated tokens says nothing of an arm that generates none while it trains".to_owned(),
             hint: "match `updates`, `trained-tokens` or `flops`".to_owned(),
         }),
-        BudgetSettings::Seconds(_) => Err(StageError::Nothing {
-            problem: "a budget of seconds gives other numbers each time".to_owned(),
-            hint: "match `updates`, `trained-tokens` or `flops`: the ledger reports the seconds of every arm".to_owned(),
-        }),
+        BudgetSettings::Seconds(_) => Err(seconds()),
+    }
+}
+
+/// Why seconds are no budget.
+pub(crate) fn seconds() -> StageError {
+    StageError::Nothing {
+        problem: "a budget of seconds gives other numbers each time".to_owned(),
+        hint: "match `updates`, `trained-tokens` or `flops`: the ledger reports the seconds of every arm".to_owned(),
     }
 }

@@ -34,10 +34,9 @@ pub struct Evaluated<'e> {
 pub trait Choose {
     /// How many samples each answer is chosen from.
     fn samples(&self) -> usize;
-    /// Index of the answer among the samples of one prompt, and the KL to the sampling policy that choosing costs, nats.
-    fn choose(&self, prompt: &[u32], samples: &[Generation]) -> (usize, f64);
-    /// Cost of choosing among the samples of one prompt.
-    fn work(&self, prompt: &[u32], samples: &[Generation]) -> Work;
+    /// Index of the answer among the samples of one prompt, the KL to the sampling policy that choosing costs (nats), and
+    /// the work of choosing.
+    fn choose(&self, prompt: &[u32], samples: &[Generation]) -> (usize, f64, Work);
 }
 
 /// Figures of an evaluation.
@@ -150,8 +149,9 @@ fn answer(
         let prompt = &ids[place * pool];
         let (index, extra_kl) = match evaluated.choose {
             Some(choose) => {
-                evaluation.work += choose.work(prompt, samples);
-                choose.choose(prompt, samples)
+                let (index, kl, work) = choose.choose(prompt, samples);
+                evaluation.work += work;
+                (index, kl)
             }
             None => (0, 0.0),
         };

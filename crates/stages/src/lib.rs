@@ -12,6 +12,7 @@ mod error;
 pub mod evaluation;
 mod models;
 pub mod pairs;
+mod policy_gradient;
 mod preference;
 mod reward;
 mod runner;

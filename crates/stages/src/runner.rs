@@ -8,6 +8,7 @@ use preflab_config::{Method, Settings, SftSettings, WeakerModel};
 use preflab_experiment::records::Sample;
 use preflab_experiment::{Job, Ledger, Runner, RunnerError, StageKind, StageOutcome};
 use preflab_metrics::{Metric, RunLog, Text};
+use preflab_ppo::Recipe;
 use preflab_tasks::{Split, judge::Judge};
 use preflab_training::{
     DeviceChoice, DeviceError, SftTrainer, Stream, Streams, TrainError, Watch, Work,
@@ -16,10 +17,11 @@ use preflab_transformer::CausalLm;
 
 use crate::artifacts::{read_rows, write_rows};
 use crate::candidates::{PromptCandidates, sample_candidates};
-use crate::evaluation::{Evaluated, Evaluation, evaluate};
+use crate::evaluation::{Choose, Evaluated, Evaluation, evaluate};
 use crate::pairs::{JudgedPair, Pairs, Sources, judge_pairs};
+use crate::policy_gradient::BestOfN;
 use crate::text_measures::mean;
-use crate::{StageError, TaskData, models, preference, reward};
+use crate::{StageError, TaskData, models, policy_gradient, preference, reward};
 
 /// Files of a stage's directory.
 pub(crate) const CANDIDATES: &str = "candidates.jsonl";
@@ -331,12 +333,21 @@ impl Run<'_> {
         preflab_metrics::Sink::text(&mut log, 0, Text::Settings, &format!("```toml\n{text}```"))?;
         match &settings.method {
             Method::Dpo(method) => preference::train(self, method, &mut log),
-            Method::Ppo(_)
-            | Method::Rloo(_)
-            | Method::Grpo(_)
-            | Method::RejectionSampling(_)
-            | Method::BestOfN(_)
-            | Method::Sft(_) => unreachable!("a method without training has no such stage"),
+            Method::Ppo(method) => policy_gradient::train_ppo(self, method, &mut log),
+            Method::Rloo(method) => {
+                let recipe = Recipe::rloo(method, settings.sampling);
+                policy_gradient::train_critic_free(self, recipe, &mut log)
+            }
+            Method::Grpo(method) => {
+                let recipe = Recipe::grpo(method, settings.sampling);
+                policy_gradient::train_critic_free(self, recipe, &mut log)
+            }
+            Method::RejectionSampling(method) => {
+                policy_gradient::train_rejection(self, method, &mut log)
+            }
+            Method::BestOfN(_) | Method::Sft(_) => {
+                unreachable!("a method without training has no such stage")
+            }
         }
     }
 
@@ -347,10 +358,19 @@ impl Run<'_> {
             Some(_) => Some(self.policy(StageKind::Training, &data)?),
             None => None,
         };
+        let best_of_n = match &self.settings().method {
+            Method::BestOfN(settings) => Some(BestOfN::new(self, &data, settings.n.get())?),
+            Method::Ppo(_)
+            | Method::Dpo(_)
+            | Method::Rloo(_)
+            | Method::Grpo(_)
+            | Method::RejectionSampling(_)
+            | Method::Sft(_) => None,
+        };
         let evaluated = Evaluated {
             policy: trained.as_ref().unwrap_or(&reference),
             reference: &reference,
-            choose: None,
+            choose: best_of_n.as_ref().map(|best| best as &dyn Choose),
         };
         let Evaluation {
             measures,

@@ -1,0 +1,298 @@
+//! Training an arm that follows the reward model: PPO, RLOO, GRPO, rejection sampling, and best-of-n without training.
+
+use burn::module::Module;
+use preflab_config::{
+    BudgetSettings, Keep, PpoSettings, RejectionSamplingSettings, SftSettings, ValueInit,
+};
+use preflab_data::TokenExample;
+use preflab_experiment::StageKind;
+use preflab_metrics::Sink;
+use preflab_ppo::{PolicyGradient, Recipe, Scored, Scorer, best, best_of_n_kl, kept_samples};
+use preflab_tasks::Split;
+use preflab_training::{SftTrainer, Stream, TrainError, Watch, Work};
+use preflab_transformer::{CausalLm, Generation, ScalarModel};
+
+use crate::candidates::sample;
+use crate::evaluation::Choose;
+use crate::reward::TrainedReward;
+use crate::runner::{Given, Run};
+use crate::{StageError, TaskData, models};
+
+/// Rows sampled together.
+const ROWS: usize = 256;
+
+/// Updates between two log lines of a round of rejection sampling.
+const LOG_EVERY: usize = 10;
+
+/// The learned reward, with the gold score beside it for the log alone.
+struct LearnedReward<'d> {
+    reward: &'d TrainedReward,
+    data: &'d TaskData,
+}
+
+impl Scorer for LearnedReward<'_> {
+    fn score(&self, prompts: &[usize], rows: &[TokenExample]) -> Scored {
+        let (rewards, work) = self.reward.rewards(rows);
+        let of_task = self.data.task().prompts(Split::Train);
+        let gold = prompts.iter().zip(rows).map(|(&prompt, row)| {
+            let scored = self.data.score(&of_task[prompt], &row.completion);
+            scored.map_or(f64::NAN, |(_, score)| score.gold)
+        });
+        Scored {
+            rewards,
+            gold: Some(gold.collect()),
+            work,
+        }
+    }
+}
+
+/// Where a policy-gradient arm starts.
+struct Start {
+    data: TaskData,
+    policy: CausalLm,
+    reward: TrainedReward,
+    prompts: Vec<Vec<u32>>,
+}
+
+impl Start {
+    fn new(run: &Run<'_>) -> Result<Self, StageError> {
+        let data = run.data()?;
+        let device = run.device.clone().autodiff();
+        let policy = models::load_policy(
+            run.settings(),
+            &data,
+            run.job.input(StageKind::Sft),
+            &device,
+        )?;
+        let prompts = data.task().prompts(Split::Train);
+        Ok(Self {
+            policy,
+            reward: TrainedReward::load(run, &data)?,
+            prompts: prompts
+                .iter()
+                .map(|prompt| data.prompt(prompt))
+                .collect::<Result<_, _>>()?,
+            data,
+        })
+    }
+
+    /// The value model: a trainable copy of the reward model, or of the start under a head of zeros.
+    fn value_model(
+        &self,
+        run: &Run<'_>,
+        settings: &PpoSettings,
+    ) -> Result<ScalarModel, StageError> {
+        match settings.value_init {
+            ValueInit::RewardModel => {
+                let device = run.device.clone().autodiff();
+                let directory = run.job.input(StageKind::RewardModel);
+                models::load_scalar(run.settings(), &self.data, directory, &device)
+            }
+            ValueInit::Sft => Ok(ScalarModel::from_decoder(&self.policy.decoder, 0.0, 0)),
+        }
+    }
+}
+
+/// Trains an arm by PPO and saves its policy.
+pub(crate) fn train_ppo(
+    run: &Run<'_>,
+    settings: &PpoSettings,
+    log: &mut dyn Sink,
+) -> Result<Given, StageError> {
+    let start = Start::new(run)?;
+    let value = start.value_model(run, settings)?;
+    train(
+        run,
+        start,
+        Recipe::ppo(settings, run.settings().sampling),
+        Some(value),
+        log,
+    )
+}
+
+/// Trains an arm by a critic-free recipe and saves its policy.
+pub(crate) fn train_critic_free(
+    run: &Run<'_>,
+    recipe: Recipe,
+    log: &mut dyn Sink,
+) -> Result<Given, StageError> {
+    train(run, Start::new(run)?, recipe, None, log)
+}
+
+fn train(
+    run: &Run<'_>,
+    start: Start,
+    recipe: Recipe,
+    value: Option<ScalarModel>,
+    log: &mut dyn Sink,
+) -> Result<Given, StageError> {
+    let rollouts = rollouts(run, &start, &recipe)?;
+    let scorer = LearnedReward {
+        reward: &start.reward,
+        data: &start.data,
+    };
+    let stop = vec![start.data.tokenizer().eos()];
+    let trainer = PolicyGradient::new(
+        recipe,
+        start.policy,
+        value,
+        &scorer,
+        stop,
+        run.streams(),
+        rollouts,
+    );
+    let (policy, work) = trainer.run(&start.prompts, log, run)?;
+    models::save(&policy.valid(), run.job.directory)?;
+    Ok(Given {
+        work,
+        ..Given::default()
+    })
+}
+
+/// Rollouts within the budget, critic warm-up not counted among the updates.
+fn rollouts(run: &Run<'_>, start: &Start, recipe: &Recipe) -> Result<usize, StageError> {
+    let prompt =
+        start.prompts.iter().map(Vec::len).sum::<usize>() as f64 / start.prompts.len() as f64;
+    let references = start.data.examples(Split::Train)?;
+    let completion = references
+        .iter()
+        .map(|example| example.completion.len())
+        .sum::<usize>() as f64
+        / references.len() as f64;
+    let rows = (recipe.prompts() * recipe.group_size) as f64;
+    let trained = rows * (prompt + completion) * recipe.epochs as f64;
+    let parameters = preflab_training::policy_parameters(&start.policy) as f64;
+    // Sampling, reference, reward and value forward passes, and training of policy and value model.
+    let models = if recipe.warmup() > 0 || matches!(recipe.credit, preflab_ppo::Credit::Critic(_)) {
+        2.0
+    } else {
+        1.0
+    };
+    let flops = 2.0 * parameters * rows * (prompt + completion) * (4.0 + models)
+        + 6.0 * parameters * trained * models;
+    let count = match &run.settings().budget {
+        BudgetSettings::Updates(updates) => updates.get() as f64 / recipe.updates_each() as f64,
+        BudgetSettings::TrainedTokens(amount) => amount.get() as f64 / (trained * models),
+        BudgetSettings::GeneratedTokens(amount) => amount.get() as f64 / (rows * completion),
+        BudgetSettings::Flops(amount) => amount.get() / flops,
+        BudgetSettings::Seconds(_) => return Err(crate::budget::seconds()),
+    };
+    Ok((count.ceil() as usize).max(1) + recipe.warmup())
+}
+
+/// Rounds of sampling, keeping the best by the reward model, and fine-tuning on them.
+pub(crate) fn train_rejection(
+    run: &Run<'_>,
+    settings: &RejectionSamplingSettings,
+    log: &mut dyn Sink,
+) -> Result<Given, StageError> {
+    let Start {
+        data,
+        mut policy,
+        reward,
+        prompts,
+    } = Start::new(run)?;
+    let mut work = Work::default();
+    let each = settings.candidates.get();
+    let rounds = settings.rounds.get();
+    let BudgetSettings::Updates(updates) = run.settings().budget else {
+        return Err(StageError::Nothing {
+            problem: "rejection sampling is matched on updates alone".to_owned(),
+            hint: "set `budget.updates`".to_owned(),
+        });
+    };
+    let updates = updates.get().div_ceil(rounds);
+    let sft = SftSettings {
+        max_updates: Some(preflab_config::Count::of(updates)),
+        epochs: preflab_config::Count::of(usize::MAX >> 32),
+        ..settings.sft.clone()
+    };
+    for round in 0..rounds {
+        let frozen = policy.valid();
+        let (mut examples, mut scores, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+        // As many prompts as the round's updates can take once.
+        let wanted = (updates * sft.batch_size.get()).min(prompts.len());
+        for first in (0..wanted).step_by((ROWS / each).max(1)) {
+            if run.stop() {
+                return Err(TrainError::Stopped.into());
+            }
+            let indices: Vec<usize> = (first..wanted.min(first + (ROWS / each).max(1))).collect();
+            let rows: Vec<Vec<u32>> = indices
+                .iter()
+                .flat_map(|&index| std::iter::repeat_n(prompts[index].clone(), each))
+                .collect();
+            let step = (round * prompts.len() + first) as u64;
+            let seeds = run.streams().rows(Stream::Sampling, step, rows.len());
+            let sampled = sample(
+                &frozen,
+                &data,
+                &rows,
+                &seeds,
+                &run.settings().sampling,
+                &mut work,
+            );
+            for (row, (prompt, sampled)) in rows.into_iter().zip(sampled).enumerate() {
+                groups.push(indices[row / each]);
+                examples.push(TokenExample {
+                    prompt,
+                    completion: sampled.tokens,
+                });
+            }
+        }
+        let (rewards, cost) = reward.rewards(&examples);
+        work += cost;
+        scores.extend(rewards);
+        let keep: Keep = settings.keep;
+        let kept: Vec<TokenExample> = kept_samples(&scores, &groups, keep)
+            .into_iter()
+            .map(|row| examples[row].clone())
+            .collect();
+        let order = SftTrainer::shuffled(&sft, run.streams(), kept.len());
+        let trainer = SftTrainer::new(policy, &sft, order, kept.len());
+        let trained = trainer.run(&kept, &[], LOG_EVERY, log, run)?;
+        policy = trained.0;
+        work += trained.1;
+    }
+    models::save(&policy.valid(), run.job.directory)?;
+    Ok(Given {
+        work,
+        ..Given::default()
+    })
+}
+
+/// Best of `n` samples by the reward model.
+pub(crate) struct BestOfN {
+    reward: TrainedReward,
+    n: usize,
+}
+
+impl BestOfN {
+    pub fn new(run: &Run<'_>, data: &TaskData, n: usize) -> Result<Self, StageError> {
+        Ok(Self {
+            reward: TrainedReward::load(run, data)?,
+            n,
+        })
+    }
+
+    fn rewards(&self, prompt: &[u32], samples: &[Generation]) -> (Vec<f64>, Work) {
+        let rows: Vec<TokenExample> = samples
+            .iter()
+            .map(|sample| TokenExample {
+                prompt: prompt.to_vec(),
+                completion: sample.tokens.clone(),
+            })
+            .collect();
+        self.reward.rewards(&rows)
+    }
+}
+
+impl Choose for BestOfN {
+    fn samples(&self) -> usize {
+        self.n
+    }
+
+    fn choose(&self, prompt: &[u32], samples: &[Generation]) -> (usize, f64, Work) {
+        let (rewards, work) = self.rewards(prompt, samples);
+        (best(&rewards), best_of_n_kl(self.n), work)
+    }
+}

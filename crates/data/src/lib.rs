@@ -15,6 +15,7 @@
 
 mod boundary;
 mod chat_template;
+pub mod check;
 mod error;
 mod example;
 mod files;

@@ -22,6 +22,11 @@ impl<'t> Preprocessor<'t> {
         }
     }
 
+    /// The tokenizer it uses.
+    pub fn tokenizer(&self) -> &'t Tokenizer {
+        self.tokenizer
+    }
+
     /// The ids of a prompt, ready for a completion to follow.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Behaviour through the public interface: equality with TRL and transformers, data sets of every format, checks.
 
 mod chat_and_strings;
+mod check;
 mod golden;
 mod preprocessing;
 mod records;

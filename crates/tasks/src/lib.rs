@@ -24,6 +24,7 @@
 pub mod arithmetic;
 mod error;
 pub mod judge;
+pub mod preference_data;
 pub mod slogan;
 mod task;
 pub mod verse;

@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod generated_verse;
+mod preference_data;
 mod real_verse;
 mod shared;
 mod slogan;

@@ -1,0 +1,134 @@
+//! Preference data sets as tasks.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use preflab_config::{Count, Fraction, PreferenceDataSettings};
+use preflab_tasks::Split;
+use preflab_tasks::preference_data::PreferenceData;
+
+use crate::shared::shared;
+
+fn rows(from: usize, to: usize) -> String {
+    let row = |i: usize| {
+        format!(
+            "{{\"prompt\": \"question {}\", \"chosen\": \"yes {i}\", \"rejected\": \"no\"}}\n",
+            i / 2
+        )
+    };
+    (from..to).map(row).collect()
+}
+
+fn written(directory: &Path, name: &str, text: &str) -> PathBuf {
+    let path = directory.join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn settings(train: PathBuf) -> PreferenceDataSettings {
+    PreferenceDataSettings {
+        train,
+        test: None,
+        held_out: Fraction::of(0.2),
+        max_pairs: None,
+        max_prompt: None,
+        max_answer: None,
+        seed: 0,
+    }
+}
+
+fn prompts(data: &PreferenceData, split: Split) -> BTreeSet<String> {
+    data.pairs(split)
+        .iter()
+        .map(|row| row.prompt.plain())
+        .collect()
+}
+
+#[test]
+fn splits_are_divided_by_prompt_whatever_the_length_of_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = |text: String| {
+        PreferenceData::open(&settings(written(directory.path(), "a.jsonl", &text))).unwrap()
+    };
+    let (some, more) = (data(rows(0, 200)), data(rows(0, 400)));
+    let sizes = [Split::Train, Split::Validation, Split::Test].map(|split| some.pairs(split).len());
+    assert_eq!(sizes.iter().sum::<usize>(), 200);
+    assert!(
+        (80..160).contains(&sizes[0]) && sizes[1] > 10 && sizes[2] > 10,
+        "{sizes:?}"
+    );
+    for split in [Split::Train, Split::Validation, Split::Test] {
+        assert!(prompts(&some, split).is_subset(&prompts(&more, split)));
+    }
+    assert!(prompts(&more, Split::Train).is_disjoint(&prompts(&more, Split::Test)));
+    assert!(prompts(&more, Split::Train).is_disjoint(&prompts(&more, Split::Validation)));
+    assert_eq!(some.texts().len(), 3 * sizes[0]);
+}
+
+#[test]
+fn a_prompt_of_the_test_file_is_not_trained_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let train = written(directory.path(), "train.jsonl", &rows(0, 200));
+    let test = written(directory.path(), "test.jsonl", &rows(0, 40));
+    let data = PreferenceData::open(&PreferenceDataSettings {
+        test: Some(test),
+        ..settings(train)
+    })
+    .unwrap();
+    assert_eq!(data.pairs(Split::Test).len(), 40);
+    assert_eq!(
+        data.pairs(Split::Train).len() + data.pairs(Split::Validation).len(),
+        160
+    );
+    assert!(prompts(&data, Split::Train).is_disjoint(&prompts(&data, Split::Test)));
+}
+
+#[test]
+fn limits_hold() {
+    let directory = tempfile::tempdir().unwrap();
+    let train = written(directory.path(), "a.jsonl", &rows(0, 400));
+    let limited = PreferenceDataSettings {
+        max_pairs: Some(Count::of(10)),
+        max_prompt: Some(Count::of(11)),
+        ..settings(train.clone())
+    };
+    let data = PreferenceData::open(&limited).unwrap();
+    assert_eq!(data.pairs(Split::Train).len(), 10);
+    // `question 100` and later have 12 characters.
+    assert!(
+        data.pairs(Split::Train)
+            .iter()
+            .all(|row| row.prompt.characters() <= 11)
+    );
+    let none = PreferenceDataSettings {
+        max_answer: Some(Count::of(1)),
+        ..settings(train.clone())
+    };
+    assert!(
+        PreferenceData::open(&none)
+            .unwrap_err()
+            .to_string()
+            .contains("without pairs")
+    );
+    let half = PreferenceDataSettings {
+        held_out: Fraction::of(0.5),
+        ..settings(train)
+    };
+    assert!(
+        PreferenceData::open(&half)
+            .unwrap_err()
+            .to_string()
+            .contains("`held_out` is 0.5")
+    );
+}
+
+#[test]
+fn the_harmless_pairs_are_divided() {
+    let Some(path) = shared("data/preference/hh_harmless_base.jsonl.gz") else {
+        return;
+    };
+    let data = PreferenceData::open(&settings(path)).unwrap();
+    let sizes = [Split::Train, Split::Validation, Split::Test].map(|split| data.pairs(split).len());
+    eprintln!("{sizes:?} pairs for training, validation and test");
+    assert_eq!(sizes.iter().sum::<usize>(), 2312);
+}

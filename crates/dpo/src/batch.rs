@@ -68,6 +68,11 @@ impl Predicted {
         plain(self.logps.logps.clone())
     }
 
+    /// 1 on completion tokens, 0 past the end, `[2m, c]`.
+    pub fn inside(&self) -> Tensor<2> {
+        plain(self.logps.mask.clone())
+    }
+
     /// Completion tokens of each row, `[2m]`.
     pub fn lengths(&self) -> Tensor<1> {
         plain(self.logps.counts())

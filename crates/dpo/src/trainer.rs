@@ -249,7 +249,8 @@ impl DpoTrainer {
         let rewards = implicit_rewards(&self.objective, &inputs);
         let slopes = leaf
             .grad(&losses.clone().sum().backward())
-            .unwrap_or_else(|| values.zeros_like());
+            .unwrap_or_else(|| values.zeros_like())
+            * predicted.inside();
         let pairs = predicted.pairs.len();
         let per_token =
             slopes.clone().sum_dim(1).squeeze_dim::<1>(1) / predicted.lengths().clamp_min(1.0);

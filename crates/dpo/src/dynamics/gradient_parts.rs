@@ -29,7 +29,7 @@ pub fn gradient_parts(
             .iter()
             .map(|pair| (pair.prompt.as_slice(), pick(pair).as_slice()))
             .collect();
-        let completions = Completions::right_padded(&rows, &policy.device());
+        let completions = Completions::new(&rows, &policy.device());
         let slopes: Vec<f32> = slopes.iter().map(|&slope| slope as f32).collect();
         let slopes = Tensor::<1>::from_floats(slopes.as_slice(), &policy.device());
         let sums = policy.completion_logps(&completions, 1.0).sum();

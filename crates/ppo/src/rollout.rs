@@ -178,5 +178,5 @@ pub(crate) fn batch<'r>(
     let rows: Vec<(&[u32], &[u32])> = rows
         .map(|row| (row.prompt.as_slice(), row.completion.as_slice()))
         .collect();
-    Completions::right_padded(&rows, device)
+    Completions::new(&rows, device)
 }

@@ -197,7 +197,7 @@ fn kl_to(
         .iter()
         .map(|(prompt, answer, _)| (*prompt, answer.tokens.as_slice()))
         .collect();
-    let completions = Completions::right_padded(&rows, &evaluated.policy.device());
+    let completions = Completions::new(&rows, &evaluated.policy.device());
     let read = rows
         .iter()
         .map(|(prompt, completion)| prompt.len() + completion.len())

@@ -129,7 +129,7 @@ impl SftTrainer {
         let mut gradients = Accumulated::new();
         let (mut nll, mut entropy, mut correct) = (0.0, 0.0, 0.0);
         for micro in by_length(batch, self.micro_batch) {
-            let completions = Completions::right_padded(&micro, &device);
+            let completions = Completions::new(&micro, &device);
             if accuracy {
                 correct += correct_tokens(&self.policy, &completions);
             }
@@ -197,7 +197,7 @@ pub fn mean_nll(policy: &CausalLm, examples: &[TokenExample], micro_batch: usize
     let tokens: usize = rows.iter().map(|example| example.completion.len()).sum();
     let sum: f64 = by_length(&rows, micro_batch)
         .map(|micro| {
-            let completions = Completions::right_padded(&micro, &policy.device());
+            let completions = Completions::new(&micro, &policy.device());
             let TokenLogps { logps, .. } = policy.completion_logps(&completions, 1.0);
             scalar(&logps.sum())
         })

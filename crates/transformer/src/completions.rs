@@ -87,11 +87,6 @@ impl Completions {
         }
     }
 
-    /// [`Self::new`].
-    pub fn right_padded(rows: &[(&[u32], &[u32])], device: &Device) -> Self {
-        Self::new(rows, device)
-    }
-
     /// Number of rows, `b`.
     pub fn rows(&self) -> usize {
         self.lengths.len()

@@ -24,28 +24,25 @@ pub(crate) fn choose(
 ) -> Choice {
     let temperature = settings.temperature.get();
     let (best, largest) = largest(logits);
-    let weight = |logit: f32| ((f64::from(logit) - f64::from(largest)) / temperature).exp();
-    let total: f64 = logits.iter().map(|&logit| weight(logit)).sum();
+    let exponent = |logit: f32| (f64::from(logit) - f64::from(largest)) / temperature;
+    let weights: Vec<f64> = logits.iter().map(|&logit| exponent(logit).exp()).collect();
+    let total: f64 = weights.iter().sum();
     let token = match settings.decoding {
         Decoding::Greedy => best,
         Decoding::Sample => {
             let draw = uniform(generator);
             if settings.top_k.is_none() && settings.top_p.get() == 1.0 {
-                draw_from(
-                    draw * total,
-                    logits.iter().map(|&logit| weight(logit)).enumerate(),
-                )
+                draw_from(draw * total, weights.into_iter().enumerate())
             } else {
-                let kept = kept(logits, settings, weight);
+                let kept = kept(logits, &weights, settings);
                 let total: f64 = kept.iter().map(|&(_, weight)| weight).sum();
                 draw_from(draw * total, kept.into_iter())
             }
         }
     };
-    let logp = (f64::from(logits[token]) - f64::from(largest)) / temperature - total.ln();
     Choice {
         token: token as u32,
-        logp: logp as f32,
+        logp: (exponent(logits[token]) - total.ln()) as f32,
     }
 }
 
@@ -67,11 +64,7 @@ fn largest(logits: &[f32]) -> (usize, f32) {
 }
 
 /// The tokens that top-k and top-p leave, most likely first, with their weights.
-fn kept(
-    logits: &[f32],
-    settings: &SamplingSettings,
-    weight: impl Fn(f32) -> f64,
-) -> Vec<(usize, f64)> {
+fn kept(logits: &[f32], weights: &[f64], settings: &SamplingSettings) -> Vec<(usize, f64)> {
     let mut order: Vec<usize> = (0..logits.len()).collect();
     let descending = |a: &usize, b: &usize| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b));
     if let Some(k) = settings.top_k
@@ -84,7 +77,7 @@ fn kept(
     order.sort_unstable_by(descending);
     let mut kept: Vec<(usize, f64)> = order
         .into_iter()
-        .map(|token| (token, weight(logits[token])))
+        .map(|token| (token, weights[token]))
         .collect();
     let enough = settings.top_p.get() * kept.iter().map(|&(_, weight)| weight).sum::<f64>();
     let mut sum = 0.0;

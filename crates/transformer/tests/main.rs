@@ -2,6 +2,8 @@
 
 mod behaviour;
 mod checkpoints;
+mod damaged;
 mod golden;
+mod spoilt;
 mod support;
 mod transformers;

@@ -84,22 +84,21 @@ impl Source<'_> {
 
     /// Checks that every parameter has its tensor, and every tensor its parameters.
     fn check(&self, parameters: &[(Slot, Vec<usize>)], tied: bool) -> Result<(), CheckpointError> {
-        let mut missing = Vec::new();
-        let mut used = BTreeSet::new();
+        let (mut used, mut missing) = (BTreeSet::new(), BTreeSet::new());
         for (slot, shape) in parameters {
             let (name, form) = self.find(*slot);
             if self.tensors.contains(&name) {
                 self.tensors.check(&name, &form.file_shape(shape))?;
-            } else if !missing.contains(&name) {
-                missing.push(name.clone());
+                used.insert(name);
+            } else {
+                missing.insert(name);
             }
-            used.insert(name);
         }
         let dir = || self.tensors.path.clone();
         if !missing.is_empty() {
             return Err(CheckpointError::Missing {
                 dir: dir(),
-                names: missing,
+                names: missing.into_iter().collect(),
             });
         }
         let extra = self

@@ -5,8 +5,9 @@
 //! | JSON lines | `.jsonl`, `.ndjson`, or a first character that is not `[` |
 //! | JSON array | a first character `[` |
 //! | CSV with a header | `.csv` |
+//! | Parquet (with the feature `parquet`) | `.parquet` |
 //!
-//! Each may be gzip-compressed (`.gz` at the end of the name, or gzip's first bytes).
+//! All but Parquet may be gzip-compressed (`.gz` at the end of the name, or gzip's first bytes).
 //!
 //! The columns are TRL's: see [`PairRecord`], [`KtoRecord`], [`SupervisedRecord`], [`ScoredRecord`], [`PromptRecord`].
 //! A text is a string or a list of messages with `role` and `content`.
@@ -14,6 +15,7 @@
 mod columns;
 mod json_array;
 mod kinds;
+mod parquet;
 mod rows;
 
 pub use columns::{Columns, Record, RecordProblem};

@@ -12,7 +12,7 @@ use crate::{Message, Text, transcript};
 /// | `prompt`, `chosen`, `rejected`, all text or all messages | as given |
 /// | `chosen`, `rejected`: messages | the messages that both start with |
 /// | `chosen`, `rejected`: HH-RLHF transcripts | the turns that both start with, up to `\n\nAssistant:` |
-/// | `chosen`, `rejected`: other text | the characters that both start with, without a blank at their end |
+/// | `chosen`, `rejected`: other text | the characters that both start with, without a blank at their end, and never all of either |
 /// | `prompt`: text, `chosen`, `rejected`: whole conversations | the messages that both start with |
 /// | `prompt`: messages, `chosen`, `rejected`: text | as given; the completions become messages of the assistant |
 ///
@@ -96,14 +96,7 @@ fn implicit_prose(chosen: &str, rejected: &str) -> (Text, Text, Text) {
         None
     };
     let (prompt, chosen, rejected) = parts.unwrap_or_else(|| {
-        let common: usize = chosen
-            .chars()
-            .zip(rejected.chars())
-            .take_while(|(a, b)| a == b)
-            .map(|(c, _)| c.len_utf8())
-            .sum();
-        let start = &chosen[..common];
-        let end = start.strip_suffix(' ').unwrap_or(start).len();
+        let end = shared_start(chosen, rejected);
         (
             chosen[..end].to_owned(),
             chosen[end..].to_owned(),
@@ -115,6 +108,30 @@ fn implicit_prose(chosen: &str, rejected: &str) -> (Text, Text, Text) {
         Text::Prose(chosen),
         Text::Prose(rejected),
     )
+}
+
+/// The bytes that two texts share at their start, without a blank at their end, but never all of either text.
+fn shared_start(chosen: &str, rejected: &str) -> usize {
+    let most = chosen
+        .chars()
+        .count()
+        .min(rejected.chars().count())
+        .saturating_sub(1);
+    let equal = chosen
+        .chars()
+        .zip(rejected.chars())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let bytes: usize = chosen
+        .chars()
+        .take(equal.min(most))
+        .map(char::len_utf8)
+        .sum();
+    let is_different = equal <= most;
+    match chosen[..bytes].strip_suffix(' ') {
+        Some(start) if is_different => start.len(),
+        Some(_) | None => bytes,
+    }
 }
 
 /// The shared messages, but never all of either side.
@@ -156,6 +173,21 @@ impl Record for KtoRecord {
             completion,
             label: columns.flag("label")?,
         })
+    }
+}
+
+impl KtoRecord {
+    /// The two sides of each pair as rows of their own: first every chosen one, then every rejected one, as TRL's
+    /// `unpair_preference_dataset` orders them.
+    pub fn unpaired(pairs: &[PairRecord]) -> Vec<Self> {
+        let row = |pair: &PairRecord, completion: &Text, label| Self {
+            prompt: pair.prompt.clone(),
+            completion: completion.clone(),
+            label,
+        };
+        let chosen = pairs.iter().map(|pair| row(pair, &pair.chosen, true));
+        let rejected = pairs.iter().map(|pair| row(pair, &pair.rejected, false));
+        chosen.chain(rejected).collect()
     }
 }
 

@@ -9,12 +9,13 @@ use serde_json::{Map, Value};
 
 use super::columns::{Columns, Record};
 use super::json_array::{Elements, Trouble};
+use super::parquet::ParquetRows;
 use crate::{DataError, JsonLines, MAX_LINE_BYTES, open_text};
 
 /// A row with the place it comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row<T> {
-    /// Line on which it starts, from 1.
+    /// Line on which it starts, from 1; for Parquet its number.
     pub line: usize,
     /// What it says.
     pub record: T,
@@ -35,6 +36,10 @@ enum Source {
     Csv {
         header: Vec<String>,
         rows: csv::StringRecordsIntoIter<Box<dyn BufRead + Send>>,
+    },
+    Parquet {
+        rows: ParquetRows,
+        row: usize,
     },
 }
 
@@ -58,7 +63,12 @@ impl<T: Record> Records<T> {
             .to_string_lossy()
             .to_ascii_lowercase();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
-        let source = if name.ends_with(".csv") {
+        let source = if name.ends_with(".parquet") {
+            Source::Parquet {
+                rows: ParquetRows::open(path)?,
+                row: 0,
+            }
+        } else if name.ends_with(".csv") {
             csv_source(path)?
         } else if !name.ends_with(".jsonl")
             && !name.ends_with(".ndjson")
@@ -136,6 +146,22 @@ impl<T: Record> Records<T> {
                     ))
                 }
             },
+            Source::Parquet { rows, row } => {
+                let Some(values) = rows.next() else {
+                    return Ok(None);
+                };
+                *row += 1;
+                let row = *row;
+                let values = values.map_err(|problem| {
+                    let hint = "the file may be cut off, or compressed with zstd or brotli, which are not read: write it with snappy";
+                    self.error(row, problem, hint.into())
+                })?;
+                let values = values
+                    .into_iter()
+                    .map(|(name, value)| (named(&self.renamed, name), value))
+                    .collect();
+                Ok(Some((row, Columns::new(values))))
+            }
             Source::Csv { header, rows } => {
                 let Some(row) = rows.next() else {
                     return Ok(None);

@@ -3,6 +3,7 @@
 mod chat_and_strings;
 mod check;
 mod golden;
+mod parquet;
 mod preprocessing;
 mod records;
 mod shared;

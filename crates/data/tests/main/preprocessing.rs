@@ -357,8 +357,13 @@ impl Case<'_> {
     }
 
     fn kto(&self) -> usize {
-        let mut rows: Vec<(KtoRecord, TokenExample)> = self
-            .rows::<KtoRecord>()
+        let is_paired = self.golden["rows"][0].get("chosen").is_some();
+        let records = if is_paired {
+            KtoRecord::unpaired(&self.rows())
+        } else {
+            self.rows()
+        };
+        let mut rows: Vec<(KtoRecord, TokenExample)> = records
             .into_iter()
             .map(|row| {
                 let example = self

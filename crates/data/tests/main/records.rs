@@ -115,6 +115,38 @@ fn prompts_are_found_where_they_are_implicit() {
 }
 
 #[test]
+fn a_text_that_goes_on_where_the_other_ends_leaves_both_a_completion() {
+    let row = one::<PairRecord>("{\"chosen\": \"Yes. \", \"rejected\": \"Yes. No\"}").unwrap();
+    let parts = [row.prompt, row.chosen, row.rejected].map(|text| text.plain());
+    assert_eq!(parts, ["Yes.", " ", " No"]);
+    let row = one::<PairRecord>("{\"chosen\": \"日本\", \"rejected\": \"日本語\"}").unwrap();
+    assert_eq!(
+        (row.prompt, row.chosen),
+        (Text::from("日"), Text::from("本"))
+    );
+}
+
+#[test]
+fn pairs_become_rows_with_labels() {
+    let pair =
+        one::<PairRecord>("{\"prompt\": \"p\", \"chosen\": \"c\", \"rejected\": \"r\"}").unwrap();
+    let rows = KtoRecord::unpaired(&[pair.clone(), pair]);
+    let labels: Vec<(bool, String)> = rows
+        .iter()
+        .map(|row| (row.label, row.completion.plain()))
+        .collect();
+    assert_eq!(
+        labels,
+        [
+            (true, "c".into()),
+            (true, "c".into()),
+            (false, "r".into()),
+            (false, "r".into())
+        ]
+    );
+}
+
+#[test]
 fn margins_are_read_where_they_are_given() {
     let margin = |more: &str| {
         one::<PairRecord>(&format!(

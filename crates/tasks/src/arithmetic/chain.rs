@@ -32,7 +32,7 @@ pub const ALPHABET: [&str; 3] = [
 ];
 
 /// No number on the way is larger.
-const LARGEST: u32 = 99;
+pub const LARGEST: u32 = 99;
 
 /// The numbers that stories start from.
 const STARTS: Span = Span::of(5, 40);

@@ -40,10 +40,7 @@ impl Arm {
     /// The method, with its objective where it has one: `dpo: flex-dpo`.
     pub fn method(&self) -> String {
         let method = &self.settings.method;
-        match method
-            .objective()
-            .map(|objective| toml::Value::try_from(objective))
-        {
+        match method.objective().map(toml::Value::try_from) {
             Some(Ok(toml::Value::Table(table))) => match table.keys().next() {
                 Some(objective) => format!("{}: {objective}", method.name()),
                 None => method.name().to_owned(),

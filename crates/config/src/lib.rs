@@ -32,6 +32,7 @@ mod settings;
 mod sft;
 mod task;
 mod task_files;
+mod toy;
 
 pub use budget::*;
 pub use dpo::*;
@@ -51,3 +52,4 @@ pub use sampling::*;
 pub use settings::*;
 pub use sft::*;
 pub use task::*;
+pub use toy::*;

@@ -9,8 +9,9 @@
 //!
 //! | criterion | value |
 //! | --- | --- |
-//! | `five-points` | 1 for 5 points, else 0 |
-//! | `four-and-five-points` | 1 for 4 or 5 points, else 0 |
+//! | `rubric` | the points, 1 to 5: the one criterion that is not in [0, 1] |
+//! | `five_points` | 1 for 5 points, else 0 |
+//! | `four_five_points` | 1 for 4 or 5 points, else 0 |
 //! | `result` | 1 for the right result, else 0 |
 //! | `process` | share of the needed steps that are there and right |
 //!
@@ -30,7 +31,13 @@ use crate::{Prompt, Score, Split, Task, TaskError};
 use rubric::{Mark, Solution};
 
 /// The names of the criteria.
-pub const CRITERIA: [&str; 4] = ["five-points", "four-and-five-points", "result", "process"];
+pub const CRITERIA: [&str; 5] = [
+    "rubric",
+    "five_points",
+    "four_five_points",
+    "result",
+    "process",
+];
 
 /// The task `arithmetic`.
 #[derive(Debug)]
@@ -98,6 +105,7 @@ impl Task for Arithmetic {
         let is = |condition: bool| f64::from(u8::from(condition));
         Score {
             criteria: vec![
+                f64::from(mark.points),
                 is(mark.points == 5),
                 is(mark.points >= 4),
                 is(mark.result),

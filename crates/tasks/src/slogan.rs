@@ -8,8 +8,8 @@
 //!
 //! | criterion | value |
 //! | --- | --- |
-//! | `word-count` | `max(0, 1 − abs(m − n)/n)`, 0 with text that is not a word |
-//! | `content-words` | share of the asked words that are said, times the share of the answer's words that are different from all words before them |
+//! | `word_count` | `max(0, 1 − abs(m − n)/n)`, 0 with text that is not a word |
+//! | `content_words` | share of the asked words that are said, times the share of the answer's words that are different from all words before them |
 //!
 //! The second factor keeps a word said over and over from filling the count. The gold score is the mean.
 
@@ -23,7 +23,7 @@ use crate::task::{Prompts, prompt_texts};
 use crate::{Prompt, Score, Split, Task, TaskError};
 
 /// The names of the criteria.
-pub const CRITERIA: [&str; 2] = ["word-count", "content-words"];
+pub const CRITERIA: [&str; 2] = ["word_count", "content_words"];
 
 /// The task `slogan`.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ pub trait Task: std::fmt::Debug + Send + Sync {
     /// The prompts of one split, always in the same order. Splits share no prompt.
     fn prompts(&self, split: Split) -> &[Prompt];
 
-    /// The names of the criteria, in the order of [`Score::criteria`].
+    /// The names of the criteria, in the order of [`Score::criteria`]: `rhyme` is logged as `task/rhyme`.
     fn criteria(&self) -> &[&'static str];
 
     /// The score of `completion` as an answer to `prompt`, which is one of this task's.
@@ -106,7 +106,7 @@ impl Split {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Score {
-    /// One number in [0, 1] a criterion, in the order of [`Task::criteria`].
+    /// One number a criterion, in the order of [`Task::criteria`]; in [0, 1] unless the task says otherwise.
     pub criteria: Vec<f64>,
     /// The judge's score in [0, 1].
     pub gold: f64,

@@ -49,7 +49,7 @@ fn references_without_corruption_get_five_points_in_every_split() {
     );
     assert_eq!(
         (score.criteria.as_slice(), score.gold),
-        ([1.0; 4].as_slice(), 1.0)
+        ([5.0, 1.0, 1.0, 1.0, 1.0].as_slice(), 1.0)
     );
     assert_eq!(task.score(&task.prompts(Split::Test)[0], "").gold, 0.0);
 }

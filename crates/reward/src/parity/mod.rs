@@ -1,5 +1,7 @@
 //! Comparison of the losses here with the figures of TRL, OpenRLHF and lm-human-preference-details, in 64-bit floats.
 
+mod trajectory;
+
 use std::path::Path;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -16,7 +18,8 @@ use crate::normalisation::Normalisation;
 const EXACT: f64 = 1e-6;
 
 /// Compares with every case of `rm.json`, of `openrlhf_rm` in `other_losses.json` and of the reward normalisation in
-/// `rl_algos.json`, as far as `directory` has them.
+/// `rl_algos.json`, as far as `directory` has them, and
+/// with the recorded runs of TRL's `RewardTrainer`.
 ///
 /// # Errors
 /// If a file cannot be read, or holds a section, kind or key that is not covered.
@@ -45,6 +48,7 @@ pub fn run(directory: &Path) -> Result<Vec<ParityRow>, ParityError> {
             }
         }
     }
+    trajectory::run(directory, &mut parity)?;
     Ok(parity.into_rows())
 }
 

@@ -6,6 +6,7 @@ use preflab_data::DataError;
 use preflab_metrics::SinkError;
 use preflab_tasks::TaskError;
 use preflab_training::{DeviceError, TrainError};
+use preflab_transformer::checkpoint::CheckpointError;
 
 /// Why a stage failed.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,9 @@ pub enum StageError {
     /// Training.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// Saved weights.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The log.
     #[error(transparent)]
     Log(#[from] SinkError),

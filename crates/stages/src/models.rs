@@ -1,78 +1,64 @@
-//! Models of the stages: made from settings, saved in a stage's directory, read back.
+//! Models of the stages: made from settings, saved as checkpoint directories, read back.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use burn::module::Module;
 use burn::tensor::Device;
-use preflab_config::{ModelSource, Settings};
-use preflab_transformer::{Architecture, CausalLm, ScalarModel};
+use preflab_config::ModelSource;
+use preflab_data::Tokenizer;
+use preflab_transformer::checkpoint::{self, Config, Model, SaveOptions, SpecialTokens};
+use preflab_transformer::{Architecture, CausalLm};
 
-use crate::{StageError, TaskData};
+use crate::StageError;
 
-/// File of a stage's directory that holds its model.
-const MODEL: &str = "model.bpk";
-
-/// A fresh model of the settings' shape.
-///
-/// # Errors
-/// If the settings name a checkpoint that cannot be read.
-pub fn initial(
-    source: &ModelSource,
-    data: &TaskData,
-    seed: u64,
-    device: &Device,
-) -> Result<CausalLm, StageError> {
-    Ok(CausalLm::init(&architecture(source, data)?, seed, device))
+/// Where a stage's directory holds its model: a Hugging Face checkpoint directory.
+pub fn directory(stage: &Path) -> PathBuf {
+    stage.join("model")
 }
 
-fn architecture(source: &ModelSource, data: &TaskData) -> Result<Architecture, StageError> {
+/// The initial model of a source: fresh weights of a shape, drawn from `seed`, or those of a checkpoint.
+///
+/// # Errors
+/// If a checkpoint cannot be read.
+pub fn initial(
+    source: &ModelSource,
+    tokenizer: &Tokenizer,
+    seed: u64,
+    device: &Device,
+) -> Result<(CausalLm, Config), StageError> {
     match source {
-        ModelSource::Shape(shape) => Ok(Architecture::new(shape, data.tokenizer().vocabulary())),
-        ModelSource::Named(directory) => Err(StageError::Nothing {
-            problem: format!("`{}` is no shape", directory.display()),
-            hint: "write the shape in place".to_owned(),
-        }),
+        ModelSource::Shape(shape) => {
+            let architecture = Architecture::new(shape, tokenizer.vocabulary());
+            let tokens = SpecialTokens {
+                beginning: tokenizer.bos(),
+                end: vec![tokenizer.eos()],
+                padding: Some(tokenizer.pad()),
+            };
+            let config = Config::llama(&architecture, &tokens);
+            Ok((CausalLm::init(&architecture, seed, device), config))
+        }
+        ModelSource::Named(checkpoint) => Ok(checkpoint::load(checkpoint, device)?),
     }
 }
 
-/// Saves a stage's model.
+/// Saves a stage's model with its tokenizer, as a directory that transformers loads.
 ///
 /// # Errors
 /// If it cannot be written.
-pub fn save<M: Module>(model: &M, directory: &Path) -> Result<(), StageError> {
-    model
-        .clone()
-        .save_file(directory.join(MODEL))
-        .map_err(|error| StageError::Damaged {
-            path: directory.join(MODEL),
-            problem: error.to_string(),
-        })
+pub fn save<M: Model>(
+    model: &M,
+    config: &Config,
+    tokenizer: &Tokenizer,
+    stage: &Path,
+) -> Result<(), StageError> {
+    let directory = directory(stage);
+    checkpoint::save(model, config, SaveOptions::default(), &directory)?;
+    Ok(tokenizer.save(&directory)?)
 }
 
-/// The policy that a stage saved.
+/// The model that a stage saved.
 ///
 /// # Errors
 /// If it cannot be read.
-pub fn load_policy(
-    settings: &Settings,
-    data: &TaskData,
-    directory: &Path,
-    device: &Device,
-) -> Result<CausalLm, StageError> {
-    let fresh = CausalLm::init(&architecture(&settings.model, data)?, 0, device);
-    Ok(fresh.load_file(directory.join(MODEL)))
-}
-
-/// The reward model that a stage saved.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn load_scalar(
-    settings: &Settings,
-    data: &TaskData,
-    directory: &Path,
-    device: &Device,
-) -> Result<ScalarModel, StageError> {
-    let fresh = ScalarModel::init(&architecture(&settings.model, data)?, 0, device);
-    Ok(fresh.load_file(directory.join(MODEL)))
+pub fn load<M: Model>(stage: &Path, device: &Device) -> Result<(M, Config), StageError> {
+    Ok(checkpoint::load(&directory(stage), device)?)
 }

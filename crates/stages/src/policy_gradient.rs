@@ -10,6 +10,7 @@ use preflab_metrics::Sink;
 use preflab_ppo::{PolicyGradient, Recipe, Scored, Scorer, best, best_of_n_kl, kept_samples};
 use preflab_tasks::Split;
 use preflab_training::{SftTrainer, Stream, TrainError, Watch, Work};
+use preflab_transformer::checkpoint::Config;
 use preflab_transformer::{CausalLm, Generation, ScalarModel};
 
 use crate::candidates::sample;
@@ -50,6 +51,7 @@ impl Scorer for LearnedReward<'_> {
 struct Start {
     data: TaskData,
     policy: CausalLm,
+    config: Config,
     reward: TrainedReward,
     prompts: Vec<Vec<u32>>,
 }
@@ -58,16 +60,12 @@ impl Start {
     fn new(run: &Run<'_>) -> Result<Self, StageError> {
         let data = run.data()?;
         let device = run.device.clone().autodiff();
-        let policy = models::load_policy(
-            run.settings(),
-            &data,
-            run.job.input(StageKind::Sft),
-            &device,
-        )?;
+        let (policy, config) = models::load(run.job.input(StageKind::Sft), &device)?;
         let prompts = data.task().prompts(Split::Train);
         Ok(Self {
             policy,
-            reward: TrainedReward::load(run, &data)?,
+            config,
+            reward: TrainedReward::load(run)?,
             prompts: prompts
                 .iter()
                 .map(|prompt| data.prompt(prompt))
@@ -86,7 +84,7 @@ impl Start {
             ValueInit::RewardModel => {
                 let device = run.device.clone().autodiff();
                 let directory = run.job.input(StageKind::RewardModel);
-                models::load_scalar(run.settings(), &self.data, directory, &device)
+                Ok(models::load(directory, &device)?.0)
             }
             ValueInit::Sft => Ok(ScalarModel::from_decoder(&self.policy.decoder, 0.0, 0)),
         }
@@ -127,22 +125,34 @@ fn train(
     log: &mut dyn Sink,
 ) -> Result<Given, StageError> {
     let rollouts = rollouts(run, &start, &recipe)?;
+    let Start {
+        data,
+        policy,
+        config,
+        reward,
+        prompts,
+    } = start;
     let scorer = LearnedReward {
-        reward: &start.reward,
-        data: &start.data,
+        reward: &reward,
+        data: &data,
     };
-    let stop = vec![start.data.tokenizer().eos()];
+    let stop = vec![data.tokenizer().eos()];
     let trainer = PolicyGradient::new(
         recipe,
-        start.policy,
+        policy,
         value,
         &scorer,
         stop,
         run.streams(),
         rollouts,
     );
-    let (policy, work) = trainer.run(&start.prompts, log, run)?;
-    models::save(&policy.valid(), run.job.directory)?;
+    let (policy, work) = trainer.run(&prompts, log, run)?;
+    models::save(
+        &policy.valid(),
+        &config,
+        data.tokenizer(),
+        run.job.directory,
+    )?;
     Ok(Given {
         work,
         ..Given::default()
@@ -189,6 +199,7 @@ pub(crate) fn train_rejection(
     let Start {
         data,
         mut policy,
+        config,
         reward,
         prompts,
     } = Start::new(run)?;
@@ -253,7 +264,12 @@ pub(crate) fn train_rejection(
         policy = trained.0;
         work += trained.1;
     }
-    models::save(&policy.valid(), run.job.directory)?;
+    models::save(
+        &policy.valid(),
+        &config,
+        data.tokenizer(),
+        run.job.directory,
+    )?;
     Ok(Given {
         work,
         ..Given::default()
@@ -267,9 +283,9 @@ pub(crate) struct BestOfN {
 }
 
 impl BestOfN {
-    pub fn new(run: &Run<'_>, data: &TaskData, n: usize) -> Result<Self, StageError> {
+    pub fn new(run: &Run<'_>, n: usize) -> Result<Self, StageError> {
         Ok(Self {
-            reward: TrainedReward::load(run, data)?,
+            reward: TrainedReward::load(run)?,
             n,
         })
     }

@@ -56,12 +56,7 @@ pub(crate) fn train(
 ) -> Result<Given, StageError> {
     let data = run.data()?;
     let device = run.device.clone().autodiff();
-    let start = models::load_policy(
-        run.settings(),
-        &data,
-        run.job.input(StageKind::Sft),
-        &device,
-    )?;
+    let (start, config) = models::load(run.job.input(StageKind::Sft), &device)?;
     let pairs = Read::new(run, PAIRS, LOGPS)?;
     let held_out = Read::new(run, HELD_OUT, HELD_OUT_LOGPS)?;
 
@@ -96,7 +91,8 @@ pub(crate) fn train(
     let trainer = DpoTrainer::new(start, settings, order, updates);
     let trained = trainer.run(updates, pairs.first(usize::MAX), watch, log, run)?;
     let work = trained.work();
-    models::save(&trained.into_policy().valid(), run.job.directory)?;
+    let policy = trained.into_policy().valid();
+    models::save(&policy, &config, data.tokenizer(), run.job.directory)?;
     Ok(Given {
         work,
         ..Given::default()

@@ -7,7 +7,7 @@ use preflab_metrics::Metric;
 use preflab_reward::{Judged, Normalisation, RewardTrainer, scores};
 use preflab_tasks::Split;
 use preflab_training::{Minibatches, Order, Stream, Work};
-use preflab_transformer::ScalarModel;
+use preflab_transformer::{CausalLm, ScalarModel};
 
 use crate::artifacts::{read_rows, write_rows};
 use crate::pairs::JudgedPair;
@@ -25,12 +25,7 @@ pub(crate) fn train(run: &Run<'_>) -> Result<Given, StageError> {
     let data = run.data()?;
     let settings = &run.settings().reward;
     let device = run.device.clone().autodiff();
-    let start = models::load_policy(
-        run.settings(),
-        &data,
-        run.job.input(StageKind::Sft),
-        &device,
-    )?;
+    let (start, config) = models::load::<CausalLm>(run.job.input(StageKind::Sft), &device)?;
     // N+ detail: the head starts at standard deviation 1 / sqrt(d + 1).
     let deviation = 1.0 / (start.architecture().width as f64 + 1.0).sqrt();
     let seed = run.streams().at(Stream::Init, 2);
@@ -77,7 +72,7 @@ pub(crate) fn train(run: &Run<'_>) -> Result<Given, StageError> {
         &run.job.directory.join(NORMALISATION),
         &[Normalisation::of(&raw, settings.normalise)],
     )?;
-    models::save(&model, run.job.directory)?;
+    models::save(&model, &config, data.tokenizer(), run.job.directory)?;
     if let Some(evaluation) = evaluation {
         given.measure(Metric::EvalAccuracy, evaluation.accuracy);
         given.measure(Metric::EvalMargin, evaluation.margin);
@@ -102,7 +97,7 @@ pub(crate) struct TrainedReward {
 
 impl TrainedReward {
     /// The reward model that the stage of the run's inputs left.
-    pub fn load(run: &Run<'_>, data: &TaskData) -> Result<Self, StageError> {
+    pub fn load(run: &Run<'_>) -> Result<Self, StageError> {
         let directory = run.job.input(StageKind::RewardModel);
         let path = directory.join(NORMALISATION);
         let [normalisation]: [Normalisation; 1] =
@@ -112,7 +107,7 @@ impl TrainedReward {
                     path,
                     problem: "expected one line".to_owned(),
                 })?;
-        let model = models::load_scalar(run.settings(), data, directory, run.device)?;
+        let (model, _) = models::load(directory, run.device)?;
         Ok(Self {
             model,
             normalisation,

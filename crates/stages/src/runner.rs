@@ -14,6 +14,7 @@ use preflab_training::{
     DeviceChoice, DeviceError, SftTrainer, Stream, Streams, TrainError, Watch, Work,
 };
 use preflab_transformer::CausalLm;
+use preflab_transformer::checkpoint::{Config, weights_hash};
 
 use crate::artifacts::{read_rows, write_rows};
 use crate::candidates::{PromptCandidates, sample_candidates};
@@ -160,8 +161,8 @@ impl Run<'_> {
     }
 
     /// The policy that the stage of a kind left, for inference.
-    pub(crate) fn policy(&self, kind: StageKind, data: &TaskData) -> Result<CausalLm, StageError> {
-        models::load_policy(self.settings(), data, self.job.input(kind), self.device)
+    pub(crate) fn policy(&self, kind: StageKind) -> Result<CausalLm, StageError> {
+        Ok(models::load(self.job.input(kind), self.device)?.0)
     }
 
     fn task_data(&self) -> Result<Given, StageError> {
@@ -180,7 +181,7 @@ impl Run<'_> {
         let data = self.data()?;
         let fresh = models::initial(
             &self.settings().model,
-            &data,
+            data.tokenizer(),
             self.streams().at(Stream::Init, 0),
             &self.device.clone().autodiff(),
         )?;
@@ -205,17 +206,26 @@ impl Run<'_> {
             WeakerModel::Smaller { model } => (model, sft.clone()),
         };
         let seed = self.streams().at(Stream::Init, 1);
-        let fresh = models::initial(source, &data, seed, &self.device.clone().autodiff())?;
+        let fresh = models::initial(
+            source,
+            data.tokenizer(),
+            seed,
+            &self.device.clone().autodiff(),
+        )?;
         self.fine_tune(fresh, &data, &sft)
     }
 
     fn fine_tune(
         &self,
-        fresh: CausalLm,
+        fresh: (CausalLm, Config),
         data: &TaskData,
         settings: &SftSettings,
     ) -> Result<Given, StageError> {
+        let (fresh, config) = fresh;
         let mut given = Given::default();
+        given
+            .fingerprints
+            .insert("initial-weights".to_owned(), weights_hash(&fresh));
         let examples = data.examples(Split::Train)?;
         let mut held_out = data.examples(Split::Validation)?;
         held_out.truncate(SFT_HELD_OUT);
@@ -229,13 +239,13 @@ impl Run<'_> {
             let loss = preflab_training::mean_nll(&policy, &held_out, ROWS);
             given.measure(Metric::EvalLoss, loss);
         }
-        models::save(&policy, self.job.directory)?;
+        models::save(&policy, &config, data.tokenizer(), self.job.directory)?;
         Ok(given)
     }
 
     fn candidates(&self, of: StageKind, stream: Stream) -> Result<Given, StageError> {
         let data = self.data()?;
-        let policy = self.policy(of, &data)?;
+        let policy = self.policy(of)?;
         let settings = &self.settings().preferences;
         let (sampled, work) =
             sample_candidates(&policy, &data, settings, stream, self.streams(), self)?;
@@ -306,8 +316,7 @@ impl Run<'_> {
     }
 
     fn reference_logps(&self) -> Result<Given, StageError> {
-        let data = self.data()?;
-        let reference = self.policy(StageKind::Sft, &data)?;
+        let reference = self.policy(StageKind::Sft)?;
         let mut given = Given::default();
         for (pairs, logps) in [(PAIRS, LOGPS), (HELD_OUT, HELD_OUT_LOGPS)] {
             let pairs: Vec<_> = self
@@ -353,13 +362,13 @@ impl Run<'_> {
 
     fn evaluation(&self) -> Result<Given, StageError> {
         let data = self.data()?;
-        let reference = self.policy(StageKind::Sft, &data)?;
+        let reference = self.policy(StageKind::Sft)?;
         let trained = match self.job.find(StageKind::Training) {
-            Some(_) => Some(self.policy(StageKind::Training, &data)?),
+            Some(_) => Some(self.policy(StageKind::Training)?),
             None => None,
         };
         let best_of_n = match &self.settings().method {
-            Method::BestOfN(settings) => Some(BestOfN::new(self, &data, settings.n.get())?),
+            Method::BestOfN(settings) => Some(BestOfN::new(self, settings.n.get())?),
             Method::Ppo(_)
             | Method::Dpo(_)
             | Method::Rloo(_)

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use preflab_config::{Settings, TokenizerSettings};
+use preflab_config::{ModelSource, Settings, TokenizerSettings};
 use preflab_data::{TokenExample, Tokenizer, Units};
 use preflab_tasks::{Prompt, Score, Split, Task};
 
@@ -22,14 +22,17 @@ impl TaskData {
     /// If a file of the task is missing or malformed.
     pub fn new(settings: &Settings) -> Result<Self, StageError> {
         let task = preflab_tasks::open(&settings.task)?;
-        let units = match settings.tokenizer {
-            TokenizerSettings::Auto => task.units(),
-            TokenizerSettings::Characters => Units::Characters { min_count: 1 },
-            TokenizerSettings::Bpe(pairs) => Units::Bpe {
+        let train = |units: Units| Tokenizer::train(task.texts(), &units);
+        let tokenizer = match (&settings.tokenizer, &settings.model) {
+            (TokenizerSettings::Auto, ModelSource::Named(checkpoint)) => {
+                Tokenizer::load(checkpoint)
+            }
+            (TokenizerSettings::Auto, ModelSource::Shape(_)) => train(task.units()),
+            (TokenizerSettings::Characters, _) => train(Units::Characters { min_count: 1 }),
+            (TokenizerSettings::Bpe(pairs), _) => train(Units::Bpe {
                 vocabulary: pairs.vocabulary.get(),
-            },
-        };
-        let tokenizer = Tokenizer::train(task.texts(), &units)?;
+            }),
+        }?;
         Ok(Self { task, tokenizer })
     }
 

@@ -35,6 +35,8 @@ mod scratch;
 mod simd;
 mod swiglu;
 mod token_logps;
+mod transpose;
+mod vector;
 
 #[cfg(test)]
 mod testing;

@@ -4,7 +4,8 @@ use burn::backend::TensorMetadata;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::forward::{BLOCK, Side, WORTH_SHARING};
+use super::forward::{BLOCK, WORTH_SHARING};
+use super::side::{Side, parts};
 use super::softmax::{probabilities, score_gradients};
 use super::{Heads, Segment, Tokens};
 use crate::flex::tensor;
@@ -74,7 +75,7 @@ impl Heads {
         to: Gradients,
     ) {
         let (h, g, e, level) = (self.h, self.g, self.e, Level::best());
-        let (count, seen, before) = (segment.queries.len(), segment.seen(), segment.prefix.len());
+        let (count, seen) = (segment.queries.len(), segment.seen());
         let scale = self.settings.scale as f32;
         let (key_side, value_side) = (
             Side::new(&self.k, segment, kv, e),
@@ -86,8 +87,6 @@ impl Heads {
             View::new(&keys_across, e, seen),
             View::new(&values_across, e, seen),
         );
-        let joined = key_side.joined();
-        let keys = key_side.view(&joined);
         let (mut p, mut dp) = (Scratch::new(BLOCK * seen), Scratch::new(BLOCK * seen));
         for head in kv * self.ratio()..(kv + 1) * self.ratio() {
             for start in (0..count).step_by(BLOCK) {
@@ -127,25 +126,18 @@ impl Heads {
                 let (p, ds) = (View::new(p, rows, width), View::new(dp, rows, width));
                 // SAFETY: every query and head, and every key of a group and key-value head, belongs to one task.
                 unsafe {
-                    let dq = Output::raw(to.q.at((first * h + head) * e), rows, e, h * e);
-                    gemm::serial(level, ds, keys.rows(columns.clone()), dq, Into::Overwrite);
-                    // Columns of the prefix, then of the keys.
-                    let cut = before.clamp(columns.start, columns.end);
-                    for (part, tokens) in [
-                        (columns.start..cut, segment.prefix.start + columns.start),
-                        (
-                            cut..columns.end,
-                            segment.keys.start + cut.saturating_sub(before),
-                        ),
-                    ] {
-                        if part.is_empty() {
-                            continue;
-                        }
-                        let at = (tokens * g + kv) * e;
-                        let local = part.start - columns.start..part.end - columns.start;
-                        let dk = Output::raw(to.k.at(at), part.len(), e, g * e);
-                        gemm::serial(level, ds.columns(local.clone()).t(), q, dk, Into::Add);
-                        let dv = Output::raw(to.v.at(at), part.len(), e, g * e);
+                    let mut into = Into::Overwrite;
+                    for part in parts(segment, columns.clone()) {
+                        let local =
+                            part.columns.start - columns.start..part.columns.end - columns.start;
+                        let ds = ds.columns(local.clone());
+                        let dq = Output::raw(to.q.at((first * h + head) * e), rows, e, h * e);
+                        gemm::serial(level, ds, key_side.view(&part), dq, into);
+                        into = Into::Add;
+                        let at = (part.token * g + kv) * e;
+                        let dk = Output::raw(to.k.at(at), local.len(), e, g * e);
+                        gemm::serial(level, ds.t(), q, dk, Into::Add);
+                        let dv = Output::raw(to.v.at(at), local.len(), e, g * e);
                         gemm::serial(level, p.columns(local).t(), output_gradient, dv, Into::Add);
                     }
                 }

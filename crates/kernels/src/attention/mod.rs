@@ -4,6 +4,7 @@ mod backward;
 mod composed;
 mod forward;
 mod segments;
+mod side;
 mod softmax;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;

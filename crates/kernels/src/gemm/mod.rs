@@ -6,13 +6,12 @@
 
 mod pack;
 mod tile;
-mod vector;
 mod view;
 
 use crate::scratch::Scratch;
 use crate::simd::Level;
+use crate::vector::{self, Vector, at_every_level};
 use rayon::prelude::*;
-use vector::Vector;
 pub(crate) use view::{Output, View};
 
 /// Terms summed before a partial result is added to `C`: a panel of `B` this deep stays in the nearest caches.
@@ -134,31 +133,9 @@ fn rows(level: Level) -> usize {
     }
 }
 
-unsafe fn run(level: Level, a: View, b: View, c: Output, into: Into) {
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    unsafe fn avx512(a: View, b: View, c: Output, into: Into) {
-        // SAFETY: compiled for the instruction set.
-        unsafe { blocks::<vector::Avx512>(a, b, c, into) }
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2(a: View, b: View, c: Output, into: Into) {
-        // SAFETY: compiled for the instruction set.
-        unsafe { blocks::<vector::Avx2>(a, b, c, into) }
-    }
-    // SAFETY: the caller's.
-    unsafe {
-        match level {
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => avx512(a, b, c, into),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => avx2(a, b, c, into),
-            #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx512 | Level::Avx2 => blocks::<vector::Portable>(a, b, c, into),
-            Level::Portable => blocks::<vector::Portable>(a, b, c, into),
-        }
-    }
+at_every_level! {
+    /// A product on the calling thread.
+    unsafe fn run(a: View, b: View, c: Output, into: Into) = blocks
 }
 
 /// The product itself, or that of the transposes.

@@ -1,7 +1,8 @@
 //! Copies of blocks of the operands in the order a tile reads them.
 
-use super::vector::Vector;
 use super::view::View;
+use crate::transpose;
+use crate::vector::Vector;
 
 /// Terms `k0..k0 + depth` of all rows of `A`, in groups of [`Vector::ROWS`] rows, each group term by term.
 ///
@@ -66,9 +67,13 @@ pub(super) unsafe fn b<V: Vector>(
             }
             return;
         }
-        for j in 0..cols {
-            for k in 0..depth {
-                *to.add(k * step + j) = *b.at(k0 + k, j0 + j);
+        if b.row == 1 {
+            transpose::blocks::<V>(b.at(k0, j0), b.col, cols, depth, to, step);
+        } else {
+            for j in 0..cols {
+                for k in 0..depth {
+                    *to.add(k * step + j) = *b.at(k0 + k, j0 + j);
+                }
             }
         }
         for j in cols..step {

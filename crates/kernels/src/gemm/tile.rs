@@ -1,6 +1,6 @@
 //! The innermost product: a few rows of `A` times a panel of `B`, all sums in registers.
 
-use super::vector::Vector;
+use crate::vector::Vector;
 
 /// Where the rows of `A` lie.
 #[derive(Clone, Copy)]

@@ -11,6 +11,7 @@ mod originals;
 mod rows;
 mod trajectories;
 mod trl;
+mod trl_experimental;
 mod trl_legacy;
 mod trl_tokens;
 
@@ -47,9 +48,9 @@ fn family(table: &mut Parity, root: &Node<'_>) -> Result<(), ParityError> {
         match section {
             "source" | "inputs" | "absent_in_trl" => {}
             "dpo" => trl::dpo(table, &node()?, &rows)?,
-            "cpo" => trl::cpo(table, &node()?, &rows)?,
-            "orpo" => trl::orpo(table, &node()?, &rows)?,
-            "bco" => trl::bco(table, &node()?, &rows)?,
+            "cpo" => trl_experimental::cpo(table, &node()?, &rows)?,
+            "orpo" => trl_experimental::orpo(table, &node()?, &rows)?,
+            "bco" => trl_experimental::bco(table, &node()?, &rows)?,
             "kto" => kto::trl(table, &node()?)?,
             "trl_0_24_dpo_loss" => trl_legacy::compare(table, &node()?, &rows)?,
             other => return Err(root.unknown(other)),

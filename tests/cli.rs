@@ -260,6 +260,25 @@ fn a_directory_that_cannot_be_made() {
     );
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_that_cannot_be_written_to() {
+    // Nobody makes directories in /sys, whatever the reason the kernel gives.
+    let output =
+        Workplace::with_experiment().output(&["run", "small.toml", "--out", "/sys/preflab"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.starts_with("error: could not create `/sys/preflab/stages`: "),
+        "{said}"
+    );
+    assert!(
+        said.trim_end()
+            .ends_with("hint: write to a directory of yours with `--out DIR`"),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_directory_that_another_run_holds() {
     let place = Workplace::with_experiment();

@@ -2,8 +2,13 @@
 //!
 //! - `cli`: exit code, stdout and stderr of commands, as inline snapshots
 //! - `configs`: every shipped experiment and model can be planned
+//! - `reproducibility`: the same cell twice gives the same numbers
+//! - `resuming`: a run that was killed or interrupted
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod cli;
 mod configs;
 mod preflab;
+mod reproducibility;
+mod results;
+mod resuming;

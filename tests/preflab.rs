@@ -25,6 +25,13 @@ impl Workplace {
         place
     }
 
+    /// One with an experiment in `experiment.toml` that trains in a fraction of a second.
+    pub fn with_training() -> Self {
+        let place = Self::new();
+        place.write("experiment.toml", TRAINING);
+        place
+    }
+
     /// A path in it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
@@ -45,6 +52,14 @@ impl Workplace {
             .current_dir(self.0.path())
             .env_remove("RUST_BACKTRACE")
             .env("COLUMNS", "100");
+        command
+    }
+
+    /// A line of shell, to be run in it.
+    #[cfg(unix)]
+    pub fn shell(&self, line: &str) -> Command {
+        let mut command = Command::new("bash");
+        command.args(["-c", line]).current_dir(self.0.path());
         command
     }
 
@@ -92,4 +107,25 @@ budget.updates = 4
 method.ppo = { kl.fixed = 0.05 }
 [arms.dpo]
 method.dpo = { objective.dpo = { beta = 0.1 } }
+"#;
+
+/// An experiment that trains in a fraction of a second.
+const TRAINING: &str = r#"question = "Does it train?"
+seeds = 1
+varies = ["method"]
+
+[base]
+task.verse = { train_prompts = 32, validation_prompts = 8, test_prompts = 8, forms = ["quatrain5"] }
+model = { width = 16, layers = 1, heads = 2, kv_heads = 1, feedforward = 32, context = 128 }
+sft = { max_updates = 8, batch_size = 8 }
+sampling.max_tokens = 24
+preferences = { candidates = 4, pairs = 16, held_out_pairs = 8, sampling.max_tokens = 24 }
+reward = { max_updates = 4, batch_size = 8 }
+budget.updates = 8
+monitoring = { every = 2, probes = 4 }
+
+[arms.ppo]
+method.ppo = { batch_size = 8 }
+[arms.dpo]
+method.dpo = { objective.dpo = {}, batch_size = 8 }
 "#;

@@ -26,6 +26,13 @@ impl TaskSettings {
         }
     }
 
+    /// Whether the task comes with preference pairs of its own, so that no candidates are sampled for them.
+    pub fn brings_pairs(&self) -> bool {
+        match self {
+            Self::Verse(_) | Self::Arithmetic(_) | Self::Slogan(_) => false,
+        }
+    }
+
     /// About how many prompts there are to train on: from files there may be fewer.
     pub fn train_prompts(&self) -> usize {
         match self {

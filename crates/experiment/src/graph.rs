@@ -184,7 +184,8 @@ impl<'a> Graph<'a> {
     ) -> StageId {
         let scenario = settings.preferences.scenario;
         let mut inputs = vec![task];
-        if !(scenario.chosen_from_data() && scenario.rejected_from_weaker()) {
+        let brought = settings.task.brings_pairs();
+        if !brought && !(scenario.chosen_from_data() && scenario.rejected_from_weaker()) {
             inputs.push(self.add(
                 StageKind::Candidates,
                 Some(seed),
@@ -193,7 +194,7 @@ impl<'a> Graph<'a> {
                 "candidates",
             ));
         }
-        if scenario.rejected_from_weaker() {
+        if !brought && scenario.rejected_from_weaker() {
             let weaker = self.add(
                 StageKind::WeakerModel,
                 Some(seed),

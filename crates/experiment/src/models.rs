@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use preflab_config::{ModelSettings, ModelSource, Settings, WeakerModel};
 
 use crate::Problem;
-use crate::node::{Node, Sources};
+use crate::node::Node;
 use crate::read::read;
+use crate::sources::Sources;
 
 /// The shapes that the binary brings along; a file of the same name in a `configs/model/` goes before them.
 const BUILT_IN: [(&str, &str); 1] = [("tiny", include_str!("../../../configs/model/tiny.toml"))];

@@ -1,7 +1,8 @@
 //! `--set key=value` of the command line, read by the same parser as the file.
 
 use crate::Problem;
-use crate::node::{Node, Origin, Sources};
+use crate::node::{Node, Origin};
+use crate::sources::Sources;
 
 /// The tables and values an experiment file may hold at its top.
 pub(crate) const TOP: [&str; 8] = [

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use preflab_config::Settings;
 use serde::{Deserialize, Serialize};
 
-use crate::records::{Sample, finite_or_text, vectors_or_text};
+use crate::non_finite::{finite_or_text, vectors_or_text};
+use crate::records::Sample;
 use crate::{Event, Ledger, Observer, Stage, StageKind};
 
 /// Computes stages. One runner serves several threads at once.

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::node::{Entry, Node, Origin, Sources, dotted};
+use crate::node::{Entry, Node, Origin, dotted};
 use crate::overrides::{Override, TOP, parse_key};
-use crate::read::unknown_key;
+use crate::read_error::unknown_key;
+use crate::sources::Sources;
 use crate::{Problem, Problems};
 
 /// Layers in the order in which they are laid over one another; overrides take the numbers in between.
@@ -97,20 +98,20 @@ impl Spec {
                 Err(problem) => problems.push(problem),
             }
         }
-        let mut outline = Outline {
+        let mut top = Top {
             document: &document,
             sources: &sources,
             problems,
         };
-        outline.known_keys();
-        let question = outline.question();
-        let seeds = outline.seeds();
-        let varies = outline.varies();
-        let baseline = outline.baseline();
-        let base = outline.table("base", "it holds the settings that all arms share");
-        let arms = outline.arms();
-        let ablation = outline.ablation(&arms);
-        Problems::check(outline.problems)?;
+        top.known_keys();
+        let question = top.question();
+        let seeds = top.seeds();
+        let varies = top.varies();
+        let baseline = top.baseline();
+        let base = top.table("base", "it holds the settings that all arms share");
+        let arms = top.arms();
+        let ablation = top.ablation(&arms);
+        Problems::check(top.problems)?;
         let table = |key| document.entry(key).map(|entry| entry.node.clone());
         let (ablate, locked) = (table("ablate"), table("lock"));
         Ok(Self {
@@ -154,13 +155,13 @@ fn unreadable(file: &Path, error: &std::io::Error) -> Problem {
 }
 
 /// Reads the parts of the document one after another and collects what is wrong.
-struct Outline<'a> {
+struct Top<'a> {
     document: &'a Node,
     sources: &'a Sources,
     problems: Vec<Problem>,
 }
 
-impl Outline<'_> {
+impl Top<'_> {
     fn refuse(&mut self, message: impl Into<String>, origin: &Origin, hint: impl Into<String>) {
         self.problems.push(
             Problem::new(message)

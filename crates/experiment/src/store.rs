@@ -88,6 +88,9 @@ pub(crate) fn advice(error: &io::Error) -> &'static str {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "\n\nhint: the disk is full: free some space and run again; finished stages are kept"
         }
+        ErrorKind::FileTooLarge => {
+            "\n\nhint: a limit on the size of files is in force (`ulimit -f`)"
+        }
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
             "\n\nhint: write to a directory of yours with `--out DIR`"
         }
@@ -326,9 +329,9 @@ impl Draft {
             let path = self.directory.join(file);
             sync(&path)?;
         }
-        sync(&self.directory)?;
+        sync_directory(&self.directory)?;
         fs::rename(&self.directory, &self.target).map_err(StoreError::io("write", &self.target))?;
-        sync(
+        sync_directory(
             self.target
                 .parent()
                 .expect("a stage is in the directory of stages"),
@@ -371,6 +374,11 @@ fn sync(path: &Path) -> Result<(), StoreError> {
     File::open(path)
         .and_then(|file| file.sync_all())
         .map_err(StoreError::io("write", path))
+}
+
+/// Waits until the names in a directory are on the disk, where a directory can be opened.
+fn sync_directory(directory: &Path) -> Result<(), StoreError> {
+    if cfg!(unix) { sync(directory) } else { Ok(()) }
 }
 
 fn remove_directory(directory: &Path) -> Result<(), StoreError> {

@@ -18,7 +18,7 @@ pub(crate) enum Place {
     /// Side by side.
     Range(Range<usize>),
     /// One by one, `[n]`.
-    Scattered(Tensor<1, Int>),
+    Scattered(Box<Tensor<1, Int>>),
 }
 
 impl Cache {
@@ -50,7 +50,7 @@ fn written(all: &mut Tensor<2>, new: Tensor<3>, place: &Place) -> Tensor<3> {
     all.inplace(|all| match place {
         Place::Range(range) => all.slice_assign([range.clone(), 0..width], new),
         Place::Scattered(tokens) => {
-            all.select_assign(0, tokens.clone(), new, IndexingUpdateOp::Assign)
+            all.select_assign(0, Tensor::clone(tokens), new, IndexingUpdateOp::Assign)
         }
     });
     all.clone().reshape([m, heads, head_width])

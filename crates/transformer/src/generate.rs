@@ -202,7 +202,8 @@ impl CausalLm {
                 .collect(),
             segments: Segments::new(segments.collect()),
         };
-        let place = Place::Scattered(indices(rows.iter().map(|row| row.own.end - 1), device));
+        let places = indices(rows.iter().map(|row| row.own.end - 1), device);
+        let place = Place::Scattered(Box::new(places));
         let stream = self.decoder.stream(&tokens, Some((cache, place)));
         self.logits(self.decoder.norm.forward(stream))
     }

@@ -24,7 +24,7 @@ pub use error::CheckpointError;
 pub(crate) use form::Form;
 pub use load::load;
 pub use number::Number;
-pub use save::{SaveOptions, save, tensors};
+pub use save::{NamedTensors, SaveOptions, save, tensors};
 pub(crate) use slot::{BlockRole, Leaf, Role, Slot};
 pub use weights::{load_weights, save_weights, weights_hash};
 

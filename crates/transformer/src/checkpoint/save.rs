@@ -95,14 +95,14 @@ pub fn save<M: Model>(
     write_json(&dir.join("model.safetensors.index.json"), &index)
 }
 
+/// Shape and numbers of each tensor, by name.
+pub type NamedTensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// The tensors of a model under the names and in the shapes of its checkpoint, in f32.
 ///
 /// # Errors
 /// If `config` describes another architecture.
-pub fn tensors<M: Model>(
-    model: &M,
-    config: &Config,
-) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>, CheckpointError> {
+pub fn tensors<M: Model>(model: &M, config: &Config) -> Result<NamedTensors, CheckpointError> {
     let stored = stored(model, config)?;
     Ok(stored
         .into_iter()

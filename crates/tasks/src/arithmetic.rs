@@ -44,6 +44,8 @@ pub const CRITERIA: [&str; 5] = [
 pub struct Arithmetic {
     prompts: Prompts,
     kind: Kind,
+    /// Text that every vocabulary must cover, whatever the prompts happen to hold.
+    alphabet: Vec<String>,
 }
 
 /// Where a prompt's solution is found.
@@ -61,15 +63,23 @@ impl Arithmetic {
     /// # Errors
     /// If the ranges leave no or too few different problems, or a file cannot be used.
     pub fn open(settings: &ArithmeticSettings) -> Result<Self, TaskError> {
-        let (kind, prompts) = match &settings.source {
-            ArithmeticSource::Generated(generated) => {
-                (Kind::Generated, chain::prompts(settings, generated)?)
-            }
-            ArithmeticSource::Problems(files) => {
-                (Kind::Problems, problems::prompts(settings, files)?)
-            }
+        let (kind, prompts, alphabet) = match &settings.source {
+            ArithmeticSource::Generated(generated) => (
+                Kind::Generated,
+                chain::prompts(settings, generated)?,
+                chain::alphabet(generated.largest.get() as u32),
+            ),
+            ArithmeticSource::Problems(files) => (
+                Kind::Problems,
+                problems::prompts(settings, files)?,
+                Vec::new(),
+            ),
         };
-        Ok(Self { prompts, kind })
+        Ok(Self {
+            prompts,
+            kind,
+            alphabet,
+        })
     }
 
     /// The points of `completion` and what they were given for.
@@ -125,7 +135,9 @@ impl Task for Arithmetic {
     }
 
     fn texts(&self) -> Vec<&str> {
-        prompt_texts(self).chain(chain::ALPHABET).collect()
+        prompt_texts(self)
+            .chain(self.alphabet.iter().map(String::as_str))
+            .collect()
     }
 }
 

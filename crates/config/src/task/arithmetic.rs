@@ -54,7 +54,7 @@ impl Default for ArithmeticSource {
     }
 }
 
-/// Generated problems. A problem starts from a number and changes it step by step; every number on the way is from 0 to 99.
+/// Generated problems. A problem starts from a number and changes it step by step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GeneratedArithmetic {
@@ -62,6 +62,8 @@ pub struct GeneratedArithmetic {
     pub steps: Span,
     /// Numbers added and taken away.
     pub operands: Span,
+    /// Every number on the way is from 0 to this one. A model learns the sums as facts: their number grows with it.
+    pub largest: Count,
     /// Steps of a problem of the other distribution.
     pub shifted_steps: Span,
     /// Numbers added and taken away in the other distribution, which also tells its stories in other sentences.
@@ -75,8 +77,9 @@ impl Default for GeneratedArithmetic {
         Self {
             steps: Span::of(2, 3),
             operands: Span::of(1, 9),
-            shifted_steps: Span::of(4, 5),
-            shifted_operands: Span::of(10, 19),
+            largest: Count::of(50),
+            shifted_steps: Span::of(3, 4),
+            shifted_operands: Span::of(6, 9),
             corruption: Fraction::of(0.3),
         }
     }

@@ -1,7 +1,9 @@
 //! Generated problems: a number changed step by step, told as a story.
 //!
 //! `Ann has 12, gets 7, loses 5, triples.` asks for `12+7=19`, `19-5=14`, `14*3=42`, `#42`. The other distribution tells it
-//! in sentences of their own: `Ann has 12. Ann gets 7. Ann loses 5. Ann triples.`
+//! with the name before every step, a wording never trained on: `Ann has 12, Ann gets 7, Ann loses 5, Ann triples.`
+//!
+//! A number is one token, so that a small model learns sums as it would learn words, within minutes.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +17,9 @@ use super::rubric::{Solution, Step};
 use crate::task::Prompts;
 use crate::{Prompt, Split, TaskError};
 
-/// The regular expression of one unit of text: a word; digits and signs stand alone.
-pub const UNIT: &str = "[A-Za-z]+";
+/// The regular expression of one unit of text: a word with the blank after it, a number, a comma with its blank; signs
+/// stand alone.
+pub const UNIT: &str = "[A-Za-z]+ ?|[0-9]+|, ";
 
 const NAMES: [&str; 6] = ["Ann", "Ben", "Cal", "Dee", "Eve", "Fay"];
 const ADDING: [&str; 2] = ["gets", "finds"];
@@ -24,18 +27,32 @@ const TAKING: [&str; 2] = ["loses", "gives"];
 const DOUBLING: &str = "doubles";
 const TRIPLING: &str = "triples";
 
-/// Text that holds every unit.
-pub const ALPHABET: [&str; 3] = [
-    "Ann Ben Cal Dee Eve Fay has gets finds loses gives doubles triples",
-    "0123456789",
-    "+-*=#,.\n",
-];
+/// Text that holds every unit of problems with numbers up to `largest`.
+pub fn alphabet(largest: u32) -> Vec<String> {
+    let words = NAMES
+        .iter()
+        .chain(&ADDING)
+        .chain(&TAKING)
+        .chain(&["has"])
+        .map(|word| format!("{word} "));
+    let numbers = (0..=largest).map(|number| number.to_string());
+    let others = [DOUBLING, TRIPLING, ", ", "+", "-", "*", "=", "#", ".", "\n"].map(str::to_owned);
+    words.chain(numbers).chain(others).collect()
+}
 
-/// No number on the way is larger.
-pub const LARGEST: u32 = 99;
+/// Numbers that no setting exceeds, so that sums stay exact and short.
+const MOST: u32 = 1_000_000;
 
-/// The numbers that stories start from.
-const STARTS: Span = Span::of(5, 40);
+/// What problems are drawn from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ranges {
+    /// Steps of a problem.
+    pub steps: Span,
+    /// Numbers added and taken away.
+    pub operands: Span,
+    /// No number on the way is larger.
+    pub largest: u32,
+}
 
 /// A change of the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,14 +66,14 @@ pub enum Change {
 }
 
 impl Change {
-    /// The number after the change; `None` outside 0 to [`LARGEST`].
+    /// The number after the change; `None` below 0 and above [`MOST`].
     fn apply(self, total: u32) -> Option<u32> {
         let changed = match self {
             Self::Add(operand) => total.checked_add(operand),
             Self::Take(operand) => total.checked_sub(operand),
             Self::Multiply(factor) => total.checked_mul(factor),
         };
-        changed.filter(|&changed| changed <= LARGEST)
+        changed.filter(|&changed| changed <= MOST)
     }
 
     /// The left side of its calculation.
@@ -94,30 +111,33 @@ impl Fault {
 }
 
 impl Chain {
-    /// Draws a problem whose numbers stay from 0 to [`LARGEST`] and which needs no calculation twice.
-    pub fn draw(steps: Span, operands: Span, random: &mut impl Rng) -> Self {
+    /// Draws a problem that needs no calculation twice.
+    pub fn draw(ranges: Ranges, random: &mut impl Rng) -> Self {
         loop {
-            let count = random.random_range(steps.range());
-            let chain = Self::walk(count, operands, random);
+            let count = random.random_range(ranges.steps.range());
+            let chain = Self::walk(count, ranges, random);
             if chain.solution().steps.len() == chain.changes.len() {
                 return chain;
             }
         }
     }
 
-    fn walk(count: u32, operands: Span, random: &mut impl Rng) -> Self {
-        let start = random.random_range(STARTS.range());
+    fn walk(count: u32, ranges: Ranges, random: &mut impl Rng) -> Self {
+        let start = random.random_range(1..=ranges.largest / 2);
         let mut total = start;
         let mut changes = Vec::new();
         while changes.len() < count as usize {
-            let operand = random.random_range(operands.range());
+            let operand = random.random_range(ranges.operands.range());
             let change = match random.random_range(0..5) {
                 0 | 1 => Change::Add(operand),
                 2 | 3 => Change::Take(operand),
                 _ if total > 0 => Change::Multiply(random.random_range(2..=3)),
                 _ => continue,
             };
-            if let Some(changed) = change.apply(total) {
+            if let Some(changed) = change
+                .apply(total)
+                .filter(|&changed| changed <= ranges.largest)
+            {
                 total = changed;
                 changes.push(change);
             }
@@ -125,17 +145,17 @@ impl Chain {
         Self { start, changes }
     }
 
-    /// The calculations, with a slip of `slip.1` at step `slip.0`.
-    fn lines(&self, slip: Option<(usize, i64)>) -> Option<(Vec<String>, u32)> {
+    /// The calculations, with a slip of `slip.1` at step `slip.0`; `None` if one comes to a number above `largest`.
+    fn lines(&self, slip: Option<(usize, i64)>, largest: u32) -> Option<(Vec<String>, u32)> {
         let mut total = self.start;
         let mut lines = Vec::new();
         for (i, change) in self.changes.iter().enumerate() {
             let left = change.left(total);
-            total = change.apply(total)?;
+            total = change.apply(total).filter(|&total| total <= largest)?;
             if let Some((_, by)) = slip.filter(|(step, _)| *step == i) {
                 total = u32::try_from(i64::from(total) + by)
                     .ok()
-                    .filter(|&total| total <= LARGEST)?;
+                    .filter(|&total| total <= largest)?;
             }
             lines.push(format!("{left}={total}"));
         }
@@ -144,13 +164,13 @@ impl Chain {
 
     /// The right answer.
     pub fn answer(&self) -> String {
-        let (lines, result) = self.lines(None).expect("a chain stays in range");
+        let (lines, result) = self.lines(None, MOST).expect("a chain stays in range");
         joined(&lines, result)
     }
 
-    /// An answer with a fault.
-    pub fn faulty_answer(&self, fault: Fault, random: &mut impl Rng) -> String {
-        let (mut lines, result) = self.lines(None).expect("a chain stays in range");
+    /// An answer with a fault, its numbers up to `largest`.
+    pub fn faulty_answer(&self, fault: Fault, largest: u32, random: &mut impl Rng) -> String {
+        let (mut lines, result) = self.lines(None, MOST).expect("a chain stays in range");
         match fault {
             Fault::NoWorking => joined(&[], result),
             Fault::StepLeftOut => {
@@ -163,7 +183,7 @@ impl Chain {
                     let by = if random.random_bool(0.5) { size } else { -size };
                     let step = random.random_range(0..self.changes.len());
                     // A slip that leaves the range is drawn again; one at the last step never has to be.
-                    if let Some(answer) = self.lines(Some((step, by))) {
+                    if let Some(answer) = self.lines(Some((step, by)), largest) {
                         break answer;
                     }
                 };
@@ -197,7 +217,7 @@ impl Chain {
     fn tell(&self, random: &mut impl Rng, is_shifted: bool) -> String {
         let name = NAMES.choose(random).expect("some names");
         let separator = if is_shifted {
-            format!(". {name} ")
+            format!(", {name} ")
         } else {
             ", ".into()
         };
@@ -261,31 +281,7 @@ pub fn prompts(
     settings: &ArithmeticSettings,
     generated: &GeneratedArithmetic,
 ) -> Result<Prompts, TaskError> {
-    for (name, steps) in [
-        ("steps", generated.steps),
-        ("shifted_steps", generated.shifted_steps),
-    ] {
-        if steps.low() == 0 || steps.high() > 8 {
-            return Err(refused(
-                format!("`{name}` is [{}, {}]", steps.low(), steps.high()),
-                "a problem has from 1 to 8 steps",
-            ));
-        }
-    }
-    for (name, operands) in [
-        ("operands", generated.operands),
-        ("shifted_operands", generated.shifted_operands),
-    ] {
-        if operands.low() == 0 || operands.high() > LARGEST / 2 {
-            return Err(refused(
-                format!("`{name}` is [{}, {}]", operands.low(), operands.high()),
-                format!(
-                    "numbers run from 0 to {LARGEST}; operands from 1 to {} can always be added or taken away",
-                    LARGEST / 2
-                ),
-            ));
-        }
-    }
+    check(generated)?;
     let mut told = BTreeSet::new();
     let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
     let mut split = |split: Split, count: usize| -> Result<Vec<Prompt>, TaskError> {
@@ -295,10 +291,16 @@ pub fn prompts(
         } else {
             (generated.steps, generated.operands)
         };
+        let largest = generated.largest.get() as u32;
+        let ranges = Ranges {
+            steps,
+            operands,
+            largest,
+        };
         let mut prompts = Vec::with_capacity(count);
         let mut misses = 0;
         while prompts.len() < count {
-            let chain = Chain::draw(steps, operands, &mut random);
+            let chain = Chain::draw(ranges, &mut random);
             let text = chain.tell(&mut random, is_shifted);
             if !told.insert(text.clone()) {
                 misses += 1;
@@ -314,7 +316,7 @@ pub fn prompts(
                 continue;
             }
             let id = split.id(prompts.len());
-            let reference = reference(&chain, id, generated.corruption.get(), settings.seed);
+            let reference = reference(&chain, id, generated, settings.seed);
             prompts.push(Prompt {
                 id,
                 text,
@@ -336,13 +338,50 @@ pub fn prompts(
     })
 }
 
-fn reference(chain: &Chain, id: u64, corruption: f64, seed: u64) -> String {
+/// Ranges from which problems can be drawn.
+fn check(generated: &GeneratedArithmetic) -> Result<(), TaskError> {
+    let largest = generated.largest.get();
+    if !(10..=999).contains(&largest) {
+        return Err(refused(
+            format!("`largest` is {largest}"),
+            "numbers run from 0 to a number from 10 to 999",
+        ));
+    }
+    for (name, steps) in [
+        ("steps", generated.steps),
+        ("shifted_steps", generated.shifted_steps),
+    ] {
+        if steps.low() == 0 || steps.high() > 8 {
+            return Err(refused(
+                format!("`{name}` is [{}, {}]", steps.low(), steps.high()),
+                "a problem has from 1 to 8 steps",
+            ));
+        }
+    }
+    for (name, operands) in [
+        ("operands", generated.operands),
+        ("shifted_operands", generated.shifted_operands),
+    ] {
+        if operands.low() == 0 || operands.high() as usize > largest / 2 {
+            return Err(refused(
+                format!("`{name}` is [{}, {}]", operands.low(), operands.high()),
+                format!(
+                    "numbers run from 0 to {largest}: operands from 1 to {} can always be added or taken away",
+                    largest / 2
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn reference(chain: &Chain, id: u64, generated: &GeneratedArithmetic, seed: u64) -> String {
     // Stream 0 draws the problems.
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(id + 1);
-    if random.random_bool(corruption) {
+    if random.random_bool(generated.corruption.get()) {
         let fault = *Fault::ALL.choose(&mut random).expect("some faults");
-        chain.faulty_answer(fault, &mut random)
+        chain.faulty_answer(fault, generated.largest.get() as u32, &mut random)
     } else {
         chain.answer()
     }
@@ -369,7 +408,7 @@ mod tests {
             Some(chain())
         );
         assert_eq!(
-            Chain::parse("Ann has 12. Ann finds 7. Ann gives 5. Ann triples.\n"),
+            Chain::parse("Ann has 12, Ann finds 7, Ann gives 5, Ann triples.\n"),
             Some(chain())
         );
         assert_eq!(chain().answer(), "12+7=19\n19-5=14\n14*3=42\n#42");
@@ -383,7 +422,7 @@ mod tests {
             "Ann has 12.\n",
             "Ann has 12, eats 7.\n",
             "Ann has 12, gets.\n",
-            "Ann has 90, triples.\n",
+            "Ann has 2, loses 3.\n",
         ] {
             assert_eq!(Chain::parse(text), None, "{text}");
         }
@@ -393,7 +432,7 @@ mod tests {
         #[test]
         fn stories_are_read_back_and_right_answers_get_five_points(seed: u64, is_shifted: bool, high in 1..6u32) {
             let mut random = ChaCha8Rng::seed_from_u64(seed);
-            let drawn = Chain::draw(Span::of(1, high), Span::of(1, 19), &mut random);
+            let drawn = Chain::draw(Ranges { steps: Span::of(1, high), operands: Span::of(1, 19), largest: 60 }, &mut random);
             let story = drawn.tell(&mut random, is_shifted);
             let read = Chain::parse(&story).unwrap();
             prop_assert_eq!(&read, &drawn);
@@ -403,8 +442,8 @@ mod tests {
         #[test]
         fn faults_cost_their_points(seed: u64) {
             let mut random = ChaCha8Rng::seed_from_u64(seed);
-            let chain = Chain::draw(Span::of(2, 4), Span::of(1, 9), &mut random);
-            let mut points = |fault| mark(&chain.solution(), &chain.faulty_answer(fault, &mut random)).points;
+            let chain = Chain::draw(Ranges { steps: Span::of(2, 4), operands: Span::of(1, 9), largest: 50 }, &mut random);
+            let mut points = |fault| mark(&chain.solution(), &chain.faulty_answer(fault, 50, &mut random)).points;
             prop_assert_eq!(points(Fault::NoWorking), 4);
             prop_assert_eq!(points(Fault::StepLeftOut), 4);
             let slipped = points(Fault::Slip);

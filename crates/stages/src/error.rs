@@ -23,6 +23,9 @@ pub enum StageError {
     /// Saved weights.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// Reference log-probabilities that are not those of the policy that training starts from.
+    #[error(transparent)]
+    Reference(#[from] preflab_dpo::ReferenceError),
     /// The log.
     #[error(transparent)]
     Log(#[from] SinkError),

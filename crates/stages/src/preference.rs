@@ -15,6 +15,9 @@ use crate::pairs::JudgedPair;
 use crate::runner::{Given, HELD_OUT, HELD_OUT_LOGPS, LOGPS, PAIRS, Run};
 use crate::{StageError, models};
 
+/// Pairs whose reference log-probabilities are computed again before training starts.
+const CHECKED: usize = 4;
+
 /// Pairs with their reference log-probabilities, read back.
 struct Read {
     tokens: Vec<TokenPair>,
@@ -89,6 +92,7 @@ pub(crate) fn train(
         every: monitoring.every.get(),
     };
     let trainer = DpoTrainer::new(start, settings, order, updates);
+    trainer.check_start(pairs.first(usize::MAX), CHECKED)?;
     let trained = trainer.run(updates, pairs.first(usize::MAX), watch, log, run)?;
     let work = trained.work();
     let policy = trained.into_policy().valid();

@@ -91,8 +91,8 @@ impl Heads {
         for head in kv * self.ratio()..(kv + 1) * self.ratio() {
             for start in (0..count).step_by(BLOCK) {
                 let block = start..(start + BLOCK).min(count);
-                let columns = self.visible(segment, block.start).start
-                    ..self.visible(segment, block.end - 1).end;
+                let columns = self.settings.visible(segment, block.start).start
+                    ..self.settings.visible(segment, block.end - 1).end;
                 let (rows, width) = (block.len(), columns.len());
                 let first = segment.queries.start + start;
                 let q = self.q.block(first, rows, head, e);
@@ -118,7 +118,7 @@ impl Heads {
                     .zip(dp.chunks_exact_mut(width))
                     .enumerate()
                 {
-                    let visible = self.visible(segment, start + row);
+                    let visible = self.settings.visible(segment, start + row);
                     let visible = visible.start - columns.start..visible.end - columns.start;
                     probabilities(level, p, visible, scale, log_sums[(first + row) * h + head]);
                     score_gradients(level, p, dp, scale);

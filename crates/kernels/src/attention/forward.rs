@@ -118,7 +118,8 @@ impl Heads {
         let (e, level, scale) = (self.e, Level::best(), self.settings.scale as f32);
         let count = rows.q.rows;
         let last = rows.query + (count - 1) / rows.heads;
-        let columns = self.visible(segment, rows.query).start..self.visible(segment, last).end;
+        let columns = self.settings.visible(segment, rows.query).start
+            ..self.settings.visible(segment, last).end;
         let width = columns.len();
         let mut scores = Scratch::new(count * width);
         gemm::serial(
@@ -134,7 +135,9 @@ impl Heads {
             .zip(sums.iter_mut())
             .enumerate()
         {
-            let visible = self.visible(segment, rows.query + row / rows.heads);
+            let visible = self
+                .settings
+                .visible(segment, rows.query + row / rows.heads);
             let visible = visible.start - columns.start..visible.end - columns.start;
             let (total, log_sum) = exponentials(level, scores, visible, scale);
             *sum = total;

@@ -7,6 +7,8 @@ mod segments;
 mod side;
 mod softmax;
 
+use std::ops::Range;
+
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
@@ -40,6 +42,16 @@ impl AttentionSettings {
             window: None,
             cap: None,
         }
+    }
+
+    /// Columns of a segment's keys, prefix first, that its query `i` sees.
+    fn visible(&self, segment: &Segment, i: usize) -> Range<usize> {
+        let own = segment.past() + i;
+        let end = if self.causal { own + 1 } else { segment.seen() };
+        let start = self
+            .window
+            .map_or(0, |window| (own + 1).saturating_sub(window));
+        start..end
     }
 }
 
@@ -208,21 +220,6 @@ impl Heads {
     /// Query heads that share a key-value head.
     fn ratio(&self) -> usize {
         self.h / self.g
-    }
-
-    /// Columns of a segment's keys, prefix first, that its query `i` sees.
-    fn visible(&self, segment: &Segment, i: usize) -> std::ops::Range<usize> {
-        let own = segment.past() + i;
-        let end = if self.settings.causal {
-            own + 1
-        } else {
-            segment.seen()
-        };
-        let start = self
-            .settings
-            .window
-            .map_or(0, |window| (own + 1).saturating_sub(window));
-        start..end
     }
 }
 

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::composed::Padded;
+
 /// A run of queries and the keys they may see.
 ///
 /// The queries stand at the end of the keys: with `c` queries and `m` keys, query `i` stands where key `m − c + i` does.
@@ -47,6 +49,8 @@ pub struct Segments {
     segments: Arc<[Segment]>,
     /// Indices of segments, those that share keys together.
     groups: Arc<[Vec<usize>]>,
+    /// What the composed path made of them.
+    pub(super) padded: Padded,
 }
 
 impl Segments {
@@ -78,6 +82,7 @@ impl Segments {
         Self {
             segments: segments.into(),
             groups,
+            padded: Padded::default(),
         }
     }
 

@@ -14,6 +14,7 @@
 //! One variant in `preflab_config::Objective`, one file in `objectives/`; the compiler names the places that must know it.
 
 mod batch;
+pub mod detector;
 pub mod dynamics;
 mod inputs;
 mod measured;

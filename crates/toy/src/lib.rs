@@ -23,25 +23,40 @@
 //! function of the settings alone, whatever the number of threads.
 
 mod batches;
+mod claims;
+mod constructions;
+mod detection;
 mod error;
+pub mod figures;
 mod fit;
 mod network;
 mod observation;
 mod outcome;
+mod overrides;
+mod page;
 mod policy_gradient;
 mod preference;
 mod program;
 mod reward;
 mod rows;
+mod run;
 mod simulate;
 mod streams;
+mod sweep;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod world;
 
+pub use claims::{Check, Verdict, check_claims};
+pub use constructions::{Construction, constructions};
+pub use detection::{CellDetection, PropertyRate, Rate, detect_run, detections};
 pub use error::ToyError;
 pub use observation::{Observation, Policy};
 pub use outcome::{Outcome, Run};
+pub use overrides::with_overrides;
 pub use reward::{RewardLook, RewardRun};
+pub use run::{ClaimVerdict, Extras, Observer, ToyReport, run};
 pub use simulate::{check, simulate};
+pub use sweep::{LEARNING_RATES, MapCell, Swept, sweep};
 pub use world::{Group, PROMPTS, RESPONSES, group, start};

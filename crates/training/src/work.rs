@@ -42,6 +42,17 @@ impl Work {
         }
     }
 
+    /// What was added to `before` to get this.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            updates: self.updates - before.updates,
+            trained_tokens: self.trained_tokens - before.trained_tokens,
+            generated_tokens: self.generated_tokens - before.generated_tokens,
+            reward_calls: self.reward_calls - before.reward_calls,
+            flops: self.flops - before.flops,
+        }
+    }
+
     /// `new` tokens sampled after reading `prompt` tokens.
     pub fn generation(prompt: usize, new: usize, parameters: usize) -> Self {
         Self {

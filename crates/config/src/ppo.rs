@@ -69,7 +69,7 @@ pub struct PpoSettings {
     pub value_init: ValueInit,
     /// What the KL penalty pulls towards. N+: the frozen start.
     pub reference: ReferencePolicy,
-    /// Where the log-probs of the policy at sampling time come from. Default: the rollout itself.
+    /// Where the log-probs of the policy at sampling time come from. Default: one more forward pass, without weights.
     pub old_logps: OldLogps,
 }
 
@@ -161,15 +161,21 @@ pub enum ReferencePolicy {
 }
 
 /// Where the log-probs of the policy at sampling time come from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OldLogps {
-    /// From the sampler, at the sampling temperature. The mismatch with the training pass is logged.
-    #[default]
+    /// From the sampler, at the sampling temperature. It saves a forward pass of the policy, and with it the exact KL, which
+    /// is then known only where `kl_estimator = "exact"` asks for it.
     Rollout,
-    /// From one more forward pass at the sampling temperature, as in verl: the first ratio is then exactly 1. Tokens on
-    /// which it disagrees with the sampler can be weighted.
+    /// From one more forward pass at the sampling temperature, as in verl and OpenRLHF: the first ratio is exactly 1, and
+    /// the exact KL costs no more. Tokens on which it disagrees with the sampler can be weighted.
     Recomputed(RolloutCorrection),
+}
+
+impl Default for OldLogps {
+    fn default() -> Self {
+        Self::Recomputed(RolloutCorrection::Off)
+    }
 }
 
 #[cfg(test)]

@@ -143,7 +143,7 @@ impl Recipe {
             entropy_coefficient: 0.0,
             target_kl: None,
             reference: ReferencePolicy::Frozen,
-            old_logps: OldLogps::Rollout,
+            old_logps: OldLogps::default(),
         }
     }
 
@@ -171,7 +171,7 @@ impl Recipe {
             entropy_coefficient: 0.0,
             target_kl: None,
             reference: ReferencePolicy::Frozen,
-            old_logps: OldLogps::Rollout,
+            old_logps: OldLogps::default(),
         }
     }
 

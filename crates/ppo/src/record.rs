@@ -1,323 +1,270 @@
-//! What a rollout and its improvement are logged as.
+//! What a rollout and the improvement on it log.
 
-use preflab_metrics::{Metric, Sink, SinkError};
+use preflab_metrics::{Metric, Sink, SinkError, Text};
 use preflab_training::Work;
 
+use crate::experience::ValueTargets;
 use crate::explained_variance::explained_variance;
 use crate::kl::SampledKl;
 use crate::moments::{Moments, Variance};
-use crate::policy_loss::ClipCounts;
-use crate::rollout::Rollout;
-use crate::rows::{Rows, mean, mean_sum};
-use crate::trainer::Targets;
+use crate::rollout::{Mismatch, Rollout};
+use crate::rows::{Rows, map_rows, mean, mean_sum, zip_rows};
+use crate::shaping::ShapedScores;
+use crate::statistics::ImprovementStatistics;
 
-/// What one minibatch measured before it changed the models. Sums over tokens unless said otherwise.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Minibatch {
-    /// The aggregated losses.
-    pub policy_loss: f64,
-    pub value_loss: f64,
-    pub kl_loss: f64,
-    pub policy_grad_norm: f64,
-    pub value_grad_norm: f64,
-    pub learning_rate: f64,
-    pub value_clipped: f64,
-    pub values: Rows,
-    pub returns: Rows,
-    tokens: f64,
-    entropy: f64,
-    ratio: f64,
-    ratio_max: f64,
-    half_square: f64,
-    k3: f64,
-    clips: ClipCounts,
+/// Mean KL below which sampling and training must disagree about the policy: it cannot be negative but by noise.
+const ALARMING_KL: f64 = -1.0;
+/// Difference between the sampler's and the training pass's log-prob of a token that is no rounding any more.
+const ALARMING_MISMATCH: f64 = 1e-2;
+
+/// One rollout with its improvement.
+pub(crate) struct Record<'r> {
+    pub step: u64,
+    pub episodes: usize,
+    pub work: Work,
+    pub stop: &'r [u32],
+    pub rollout: &'r Rollout,
+    /// KL as the reward has it.
+    pub kl: &'r Rows,
+    pub beta: f64,
+    pub scores: &'r ShapedScores,
+    pub advantages: &'r Rows,
+    pub statistics: &'r ImprovementStatistics,
 }
 
-impl Minibatch {
-    /// Takes one completion's tokens in.
-    pub fn see(&mut self, logps: &[f64], old_logps: &[f64], entropies: &[f64], clips: ClipCounts) {
-        for (logp, old) in logps.iter().zip(old_logps) {
-            let log_ratio = logp - old;
-            self.tokens += 1.0;
-            self.ratio += log_ratio.exp();
-            self.ratio_max = self.ratio_max.max(log_ratio.exp());
-            self.half_square += 0.5 * log_ratio * log_ratio;
-            self.k3 += log_ratio.exp_m1() - log_ratio;
+impl Record<'_> {
+    /// Everything but the value model's metrics.
+    pub fn write(&self, log: &mut dyn Sink) -> Result<(), SinkError> {
+        self.objective(log)?;
+        self.policy(log)?;
+        self.rollout(log)?;
+        let work = self.work;
+        log.scalars(
+            self.step,
+            &[
+                (Metric::NumTokens, work.trained_tokens as f64),
+                (Metric::BudgetUpdates, work.updates as f64),
+                (Metric::BudgetTrainedTokens, work.trained_tokens as f64),
+                (Metric::BudgetGeneratedTokens, work.generated_tokens as f64),
+                (Metric::BudgetRewardCalls, work.reward_calls as f64),
+                (Metric::BudgetFlops, work.flops),
+            ],
+        )
+    }
+
+    fn objective(&self, log: &mut dyn Sink) -> Result<(), SinkError> {
+        let log_ratios = self.rollout.log_ratios();
+        let estimate = |estimator: SampledKl| mean(&map_rows(&log_ratios, |l| estimator.value(l)));
+        let scores = Moments::of(self.scores.scores.iter().copied(), Variance::Unbiased);
+        let raw = Moments::of(
+            self.rollout.scored.rewards.iter().copied(),
+            Variance::Unbiased,
+        );
+        let non_score = -self.beta * mean_sum(self.kl);
+        log.scalars(
+            self.step,
+            &[
+                (Metric::ObjectiveKl, mean_sum(&log_ratios)),
+                (Metric::ObjectiveKlK1, estimate(SampledKl::K1)),
+                (Metric::ObjectiveKlK2, estimate(SampledKl::K2)),
+                (Metric::ObjectiveKlK3, estimate(SampledKl::K3)),
+                (Metric::ObjectiveEntropy, -mean_sum(&self.rollout.old_logps)),
+                (Metric::ObjectiveNonScoreReward, non_score),
+                (Metric::ObjectiveRlhfReward, scores.mean + non_score),
+                (Metric::ObjectiveScores, scores.mean),
+                (Metric::ObjectiveScoresStd, scores.deviation()),
+                (Metric::ObjectiveRawScores, raw.mean),
+                (Metric::ObjectiveClippedScores, self.scores.clipped),
+                (Metric::ObjectiveKlCoef, self.beta),
+                (Metric::ObjectiveRewardScale, self.scores.divisor),
+                (Metric::ObjectiveLengthPenalty, -self.scores.length_penalty),
+            ],
+        )?;
+        if let Some(gold) = &self.rollout.scored.gold {
+            let gold = Moments::of(gold.iter().copied(), Variance::Unbiased).mean;
+            log.scalar(self.step, Metric::ObjectiveGold, gold)?;
         }
-        self.entropy += entropies.iter().sum::<f64>();
-        self.clips.clipped += clips.clipped;
-        self.clips.low += clips.low;
-        self.clips.high += clips.high;
-        self.clips.dual += clips.dual;
+        if let Some(exact) = &self.rollout.exact_kl {
+            let exact = mean_sum(exact);
+            log.scalar(self.step, Metric::ObjectiveKlExact, exact)?;
+            log.scalar(self.step, Metric::ObjectiveSqrtKl, exact.max(0.0).sqrt())?;
+        }
+        Ok(())
     }
 
-    /// k3 estimate of KL(old policy, policy), mean over tokens, nats.
-    pub fn kl_k3(&self) -> f64 {
-        self.k3 / self.tokens.max(1.0)
-    }
-}
-
-/// What the passes over one rollout measured.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Improvement {
-    pub minibatches: Vec<Minibatch>,
-    /// Passes made.
-    pub epochs: usize,
-    /// Whether the policy was updated.
-    pub learns: bool,
-}
-
-impl Improvement {
-    /// A loss that is no number, if there is one.
-    pub fn broken(&self) -> Option<f64> {
-        let losses = self
-            .minibatches
+    fn policy(&self, log: &mut dyn Sink) -> Result<(), SinkError> {
+        let statistics = self.statistics;
+        let learns = !statistics.policy.is_empty();
+        log.scalar(self.step, Metric::PolicyLearns, f64::from(u8::from(learns)))?;
+        let advantages = Moments::of_rows(self.advantages, Variance::Unbiased);
+        log.scalars(
+            self.step,
+            &[
+                (Metric::ValAdvantage, advantages.mean),
+                (Metric::ValAdvantageVar, advantages.variance),
+                (Metric::Episode, self.episodes as f64),
+            ],
+        )?;
+        if !learns {
+            return Ok(());
+        }
+        let largest = statistics
+            .policy
             .iter()
-            .map(|minibatch| minibatch.policy_loss + minibatch.value_loss);
-        losses.into_iter().find(|loss| !loss.is_finite())
+            .map(|minibatch| minibatch.largest_ratio)
+            .fold(0.0, f64::max);
+        log.scalars(
+            self.step,
+            &[
+                (Metric::PolicyApproxkl, statistics.policy_mean(|m| m.kl_k2)),
+                (Metric::PolicyKlK3, statistics.policy_mean(|m| m.kl_k3)),
+                (
+                    Metric::PolicyClipfrac,
+                    statistics.policy_mean(|m| m.clipped.clipped),
+                ),
+                (
+                    Metric::PolicyClipfracLow,
+                    statistics.policy_mean(|m| m.clipped.low),
+                ),
+                (
+                    Metric::PolicyClipfracHigh,
+                    statistics.policy_mean(|m| m.clipped.high),
+                ),
+                (
+                    Metric::PolicyClipfracDual,
+                    statistics.policy_mean(|m| m.clipped.dual),
+                ),
+                (Metric::PolicyEntropy, statistics.policy_mean(|m| m.entropy)),
+                (
+                    Metric::PolicyGradNorm,
+                    statistics.policy_mean(|m| m.grad_norm),
+                ),
+                (Metric::PolicyEpochs, statistics.epochs as f64),
+                (Metric::LossPolicy, statistics.policy_mean(|m| m.loss)),
+                (Metric::LossKl, statistics.policy_mean(|m| m.kl_loss)),
+                (
+                    Metric::LossEntropy,
+                    statistics.policy_mean(|m| m.entropy_bonus),
+                ),
+                (Metric::LossTotal, statistics.policy_mean(|m| m.total)),
+                (Metric::ValRatio, statistics.policy_mean(|m| m.ratio)),
+                (Metric::ValRatioVar, statistics.ratio_variance()),
+                (Metric::ValRatioMax, largest),
+                (Metric::Lr, statistics.learning_rate),
+                (Metric::LearningRate, statistics.learning_rate),
+            ],
+        )
     }
 
-    fn average(&self, of: impl Fn(&Minibatch) -> f64) -> f64 {
-        let values: Vec<f64> = self
-            .minibatches
+    fn rollout(&self, log: &mut dyn Sink) -> Result<(), SinkError> {
+        let lengths = self.rollout.lengths();
+        let count = lengths.len() as f64;
+        let tokens: usize = lengths.iter().sum();
+        let stops = self
+            .rollout
+            .examples
             .iter()
-            .map(of)
-            .filter(|value| value.is_finite())
+            .flat_map(|example| &example.completion);
+        let missing = self
+            .rollout
+            .finished
+            .iter()
+            .filter(|&&finished| !finished)
+            .count();
+        log.scalars(
+            self.step,
+            &[
+                (Metric::RolloutLength, tokens as f64 / count),
+                (
+                    Metric::ValNumEosTokens,
+                    stops.filter(|token| self.stop.contains(token)).count() as f64,
+                ),
+                (Metric::ValMissingEos, missing as f64 / count),
+            ],
+        )?;
+        if self.statistics.first_logps.is_empty() {
+            return Ok(());
+        }
+        let mismatch = self.rollout.mismatch(&self.statistics.first_logps);
+        log.scalars(
+            self.step,
+            &[
+                (Metric::RolloutLogpMismatchMax, mismatch.largest),
+                (Metric::RolloutLogpMismatchMean, mismatch.mean),
+            ],
+        )?;
+        let kl = mean_sum(&self.rollout.log_ratios());
+        if mismatch.largest > ALARMING_MISMATCH || kl < ALARMING_KL {
+            log.text(
+                self.step,
+                Text::RolloutAlarm,
+                &self.token_table(kl, mismatch),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The completion with the lowest KL, token by token.
+    fn token_table(&self, kl: f64, mismatch: Mismatch) -> String {
+        let sums: Vec<f64> = self
+            .rollout
+            .log_ratios()
+            .iter()
+            .map(|row| row.iter().sum())
             .collect();
-        values.iter().sum::<f64>() / values.len().max(1) as f64
+        let row = (0..sums.len())
+            .min_by(|&a, &b| sums[a].total_cmp(&sums[b]))
+            .unwrap_or(0);
+        let rollout = self.rollout;
+        let mut table = format!(
+            "Mean KL {kl:.4} nats per answer; largest log-prob mismatch {:.2e} nats.\n\n\
+             | token | log sampler | log policy | log reference |\n|---|---|---|---|\n",
+            mismatch.largest
+        );
+        for (place, token) in rollout.examples[row].completion.iter().enumerate() {
+            let [sampled, policy, reference] = [
+                &rollout.sampled_logps,
+                &rollout.old_logps,
+                &rollout.reference_logps,
+            ]
+            .map(|rows| rows[row][place]);
+            table.push_str(&format!(
+                "| {token} | {sampled:.5} | {policy:.5} | {reference:.5} |\n"
+            ));
+        }
+        table
     }
 
-    /// Mean over all tokens seen.
-    fn per_token(&self, of: impl Fn(&Minibatch) -> f64) -> f64 {
-        let tokens: f64 = self
-            .minibatches
-            .iter()
-            .map(|minibatch| minibatch.tokens)
-            .sum();
-        self.minibatches.iter().map(of).sum::<f64>() / tokens.max(1.0)
+    /// The value model's metrics.
+    pub fn write_critic(
+        &self,
+        targets: &ValueTargets,
+        log: &mut dyn Sink,
+    ) -> Result<(), SinkError> {
+        let ValueTargets { values, returns } = targets;
+        let of_values = Moments::of_rows(values, Variance::Unbiased);
+        let of_returns = Moments::of_rows(returns, Variance::Unbiased);
+        let errors = zip_rows(values, returns, |value, target| {
+            (value - target) * (value - target)
+        });
+        let statistics = self.statistics;
+        log.scalars(
+            self.step,
+            &[
+                (Metric::LossValue, statistics.value_mean(|m| m.loss)),
+                (Metric::ValClipfrac, statistics.value_mean(|m| m.clipped)),
+                (Metric::ValVpred, statistics.value_mean(|m| m.mean)),
+                (Metric::ValGradNorm, statistics.value_mean(|m| m.grad_norm)),
+                (Metric::ValError, mean(&errors)),
+                (Metric::ValMean, of_values.mean),
+                (Metric::ValVar, of_values.variance),
+                (
+                    Metric::ValExplainedVariance,
+                    explained_variance(values, returns),
+                ),
+                (Metric::ReturnsMean, of_returns.mean),
+                (Metric::ReturnsVar, of_returns.variance),
+            ],
+        )
     }
-}
-
-/// Logs rollout number `number` under the policy updates done so far.
-pub(crate) fn record(
-    number: usize,
-    rollout: &Rollout,
-    targets: &Targets,
-    improvement: &Improvement,
-    kl_weight: f64,
-    work: Work,
-    log: &mut dyn Sink,
-) -> Result<(), SinkError> {
-    let step = if improvement.learns {
-        work.updates
-    } else {
-        number as u64
-    };
-    let scores = Moments::of(rollout.scored.rewards.iter().copied(), Variance::Unbiased);
-    let shaped = &targets.shaped;
-    let mean_score = shaped.scores.iter().sum::<f64>() / shaped.scores.len() as f64;
-    let exact = mean_sum(&rollout.exact_kl);
-    let mismatch = rollout.mismatch();
-    let finished = rollout
-        .finished
-        .iter()
-        .filter(|finished| **finished)
-        .count() as f64;
-    let advantages = Moments::of_rows(&targets.advantages, Variance::Unbiased);
-    let mut values = vec![
-        (
-            Metric::ObjectiveKl,
-            mean_sum(&rollout.sampled_kl(SampledKl::K1)),
-        ),
-        (
-            Metric::ObjectiveKlK1,
-            mean(&rollout.sampled_kl(SampledKl::K1)),
-        ),
-        (
-            Metric::ObjectiveKlK2,
-            mean(&rollout.sampled_kl(SampledKl::K2)),
-        ),
-        (
-            Metric::ObjectiveKlK3,
-            mean(&rollout.sampled_kl(SampledKl::K3)),
-        ),
-        (Metric::ObjectiveKlExact, exact),
-        (Metric::ObjectiveSqrtKl, exact.max(0.0).sqrt()),
-        (Metric::ObjectiveEntropy, -mean_sum(&rollout.policy_logps)),
-        (Metric::ObjectiveNonScoreReward, targets.non_score_reward),
-        (
-            Metric::ObjectiveRlhfReward,
-            mean_score + targets.non_score_reward,
-        ),
-        (Metric::ObjectiveScores, mean_score),
-        (Metric::ObjectiveScoresStd, scores.deviation()),
-        (Metric::ObjectiveRawScores, scores.mean),
-        (Metric::ObjectiveClippedScores, shaped.clipped),
-        (Metric::ObjectiveRewardScale, shaped.divisor),
-        (Metric::ObjectiveLengthPenalty, -shaped.length_penalty),
-        (Metric::ObjectiveKlCoef, kl_weight),
-        (Metric::PolicyEpochs, improvement.epochs as f64),
-        (
-            Metric::PolicyLearns,
-            f64::from(u8::from(improvement.learns)),
-        ),
-        (
-            Metric::LossPolicy,
-            improvement.average(|minibatch| minibatch.policy_loss),
-        ),
-        (
-            Metric::LossKl,
-            improvement.average(|minibatch| minibatch.kl_loss),
-        ),
-        (Metric::ValNumEosTokens, finished),
-        (
-            Metric::ValMissingEos,
-            1.0 - finished / rollout.rows.len() as f64,
-        ),
-        (Metric::ValAdvantage, advantages.mean),
-        (Metric::ValAdvantageVar, advantages.variance),
-        (
-            Metric::RolloutLength,
-            rollout.tokens() as f64 / rollout.rows.len() as f64,
-        ),
-        (
-            Metric::RolloutLogpMismatchMax,
-            mismatch.iter().flatten().copied().fold(0.0, f64::max),
-        ),
-        (Metric::RolloutLogpMismatchMean, mean(&mismatch)),
-        (Metric::Episode, ((number + 1) * rollout.rows.len()) as f64),
-        (Metric::NumTokens, work.trained_tokens as f64),
-        (Metric::BudgetUpdates, work.updates as f64),
-        (Metric::BudgetTrainedTokens, work.trained_tokens as f64),
-        (Metric::BudgetGeneratedTokens, work.generated_tokens as f64),
-        (Metric::BudgetRewardCalls, work.reward_calls as f64),
-        (Metric::BudgetFlops, work.flops),
-    ];
-    if let Some(gold) = &rollout.scored.gold {
-        values.push((
-            Metric::ObjectiveGold,
-            gold.iter().sum::<f64>() / gold.len() as f64,
-        ));
-    }
-    if improvement.learns {
-        values.extend(policy_values(improvement));
-    }
-    if !rollout.values.iter().all(Vec::is_empty) {
-        values.extend(critic_values(rollout, targets, improvement));
-    }
-    log.scalars(step, &values)
-}
-
-fn policy_values(improvement: &Improvement) -> Vec<(Metric, f64)> {
-    let ratios = improvement
-        .minibatches
-        .iter()
-        .map(|minibatch| minibatch.ratio / minibatch.tokens.max(1.0));
-    let ratio = Moments::of(ratios, Variance::Unbiased);
-    let largest = improvement
-        .minibatches
-        .iter()
-        .map(|minibatch| minibatch.ratio_max)
-        .fold(0.0, f64::max);
-    vec![
-        (
-            Metric::PolicyApproxkl,
-            improvement.per_token(|minibatch| minibatch.half_square),
-        ),
-        (
-            Metric::PolicyKlK3,
-            improvement.per_token(|minibatch| minibatch.k3),
-        ),
-        (
-            Metric::PolicyClipfrac,
-            improvement.per_token(|minibatch| minibatch.clips.clipped),
-        ),
-        (
-            Metric::PolicyClipfracLow,
-            improvement.per_token(|minibatch| minibatch.clips.low),
-        ),
-        (
-            Metric::PolicyClipfracHigh,
-            improvement.per_token(|minibatch| minibatch.clips.high),
-        ),
-        (
-            Metric::PolicyClipfracDual,
-            improvement.per_token(|minibatch| minibatch.clips.dual),
-        ),
-        (
-            Metric::PolicyEntropy,
-            improvement.per_token(|minibatch| minibatch.entropy),
-        ),
-        (
-            Metric::PolicyGradNorm,
-            improvement.average(|minibatch| minibatch.policy_grad_norm),
-        ),
-        (
-            Metric::ValRatio,
-            improvement.per_token(|minibatch| minibatch.ratio),
-        ),
-        (Metric::ValRatioVar, ratio.variance),
-        (Metric::ValRatioMax, largest),
-        (
-            Metric::Lr,
-            improvement.average(|minibatch| minibatch.learning_rate),
-        ),
-        (
-            Metric::LearningRate,
-            improvement.average(|minibatch| minibatch.learning_rate),
-        ),
-    ]
-}
-
-fn critic_values(
-    rollout: &Rollout,
-    targets: &Targets,
-    improvement: &Improvement,
-) -> Vec<(Metric, f64)> {
-    let returns = Moments::of_rows(&targets.returns, Variance::Unbiased);
-    let before = Moments::of_rows(&rollout.values, Variance::Unbiased);
-    let seen: f64 = improvement
-        .minibatches
-        .iter()
-        .flat_map(|minibatch| &minibatch.values)
-        .map(|row| row.len() as f64)
-        .sum();
-    let over_tokens = |of: &dyn Fn(&Minibatch) -> f64| -> f64 {
-        improvement.minibatches.iter().map(of).sum::<f64>() / seen.max(1.0)
-    };
-    let error = |minibatch: &Minibatch| -> f64 {
-        let pairs = minibatch
-            .values
-            .iter()
-            .flatten()
-            .zip(minibatch.returns.iter().flatten());
-        pairs.map(|(value, target)| (value - target).powi(2)).sum()
-    };
-    vec![
-        (
-            Metric::LossValue,
-            improvement.average(|minibatch| minibatch.value_loss),
-        ),
-        (
-            Metric::ValClipfrac,
-            over_tokens(&|minibatch| minibatch.value_clipped),
-        ),
-        (Metric::ValError, over_tokens(&error)),
-        (Metric::ValMean, before.mean),
-        (Metric::ValVar, before.variance),
-        (
-            Metric::ValVpred,
-            over_tokens(&|minibatch| minibatch.values.iter().flatten().sum()),
-        ),
-        (
-            Metric::ValExplainedVariance,
-            explained_variance(&rollout.values, &targets.returns),
-        ),
-        (
-            Metric::ValGradNorm,
-            improvement.average(|minibatch| minibatch.value_grad_norm),
-        ),
-        (Metric::ReturnsMean, returns.mean),
-        (Metric::ReturnsVar, returns.variance),
-    ]
 }

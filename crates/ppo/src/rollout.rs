@@ -1,182 +1,269 @@
-//! Sampled completions with everything that is known of them before the policy changes.
+//! Sampling: completions of the policy, with what is known of each of their tokens.
 
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{Int, Tensor};
-use preflab_config::KlEstimator;
+use burn::module::Module;
+use preflab_config::{KlEstimator, OldLogps, SamplingSettings};
 use preflab_data::TokenExample;
-use preflab_training::{Work, policy_parameters, scalar_parameters};
-use preflab_transformer::{CausalLm, Completions, Generation, ScalarModel};
+use preflab_training::{Minibatches, Stream, Streams, Work, policy_parameters};
+use preflab_transformer::{CausalLm, Completions};
 
-use crate::kl::SampledKl;
+use crate::kl::{SampledKl, exact_kl};
+use crate::recipe::Recipe;
 use crate::rows::{Rows, from_tensor, map_rows, zip_rows};
+use crate::scorer::{Scored, Scorer};
 
-/// Gives completions their reward.
-pub trait Scorer {
-    /// Scores of `rows`; `prompts` are the indices of their prompts among the training prompts.
-    fn score(&self, prompts: &[usize], rows: &[TokenExample]) -> Scored;
-}
-
-/// Scores of completions.
-#[derive(Debug, Clone, Default)]
-pub struct Scored {
-    /// What is maximised.
-    pub rewards: Vec<f64>,
-    /// The task's own score, where it is watched; never trained on.
-    pub gold: Option<Vec<f64>>,
-    /// What scoring cost.
-    pub work: Work,
-}
-
-/// A batch of sampled completions. Rows hold one number a completion token.
-#[derive(Debug, Clone)]
+/// Completions sampled by the policy. Rows hold one number for each completion token, vectors one for each completion.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rollout {
-    /// Prompts with sampled completions.
-    pub rows: Vec<TokenExample>,
-    /// Which training prompt each row answers; rows of one prompt stand together.
+    /// Which prompt each completion answers.
     pub prompts: Vec<usize>,
+    /// Prompts with completions.
+    pub examples: Vec<TokenExample>,
     /// Whether the completion ended by itself.
     pub finished: Vec<bool>,
-    /// Log-probs as the sampler gave them, nats.
+    /// `log policy` as the sampler had it, nats.
     pub sampled_logps: Rows,
-    /// Log-probs under the policy at sampling time by a training pass, nats.
-    pub policy_logps: Rows,
-    /// Log-probs under the reference, nats.
+    /// `log policy` at sampling time as the update uses it, nats: the sampler's, or of one more forward pass.
+    pub old_logps: Rows,
+    /// `log reference`, nats.
     pub reference_logps: Rows,
-    /// Exact KL of the next-token distribution from the reference, nats.
-    pub exact_kl: Rows,
-    /// Values of the state before each token; empty rows without a value model.
-    pub values: Rows,
-    /// Value of the finished completion; empty without a value model.
-    pub last_values: Vec<f64>,
-    /// Scores.
+    /// KL(policy, reference) over the whole vocabulary at each token, nats, where it was computed.
+    pub exact_kl: Option<Rows>,
+    /// Raw scores.
     pub scored: Scored,
 }
 
 impl Rollout {
-    /// Completion tokens of each row.
-    pub fn lengths(&self) -> Vec<usize> {
-        self.rows.iter().map(|row| row.completion.len()).collect()
-    }
-
-    /// All completion tokens.
-    pub fn tokens(&self) -> usize {
-        self.rows.iter().map(|row| row.completion.len()).sum()
+    /// `log policy - log reference` at each token, nats.
+    pub fn log_ratios(&self) -> Rows {
+        zip_rows(
+            &self.old_logps,
+            &self.reference_logps,
+            |policy, reference| policy - reference,
+        )
     }
 
     /// The KL penalty at each token, nats.
+    ///
+    /// # Panics
+    /// If it is the exact one and that was not computed.
     pub fn kl(&self, estimator: KlEstimator) -> Rows {
         match SampledKl::of(estimator) {
-            Some(estimator) => self.sampled_kl(estimator),
-            None => self.exact_kl.clone(),
+            Some(estimator) => map_rows(&self.log_ratios(), |log_ratio| estimator.value(log_ratio)),
+            None => self.exact_kl.clone().expect("the exact KL of the rollout"),
         }
     }
 
-    /// A sampled estimate at each token, nats.
-    pub fn sampled_kl(&self, estimator: SampledKl) -> Rows {
-        let log_ratios = zip_rows(&self.policy_logps, &self.reference_logps, |p, r| p - r);
-        map_rows(&log_ratios, |log_ratio| estimator.value(log_ratio))
+    /// Tokens of each completion.
+    pub fn lengths(&self) -> Vec<usize> {
+        self.examples
+            .iter()
+            .map(|example| example.completion.len())
+            .collect()
     }
 
-    /// Differences of the sampler's and the training pass's log-probs, nats.
-    pub fn mismatch(&self) -> Rows {
-        zip_rows(&self.sampled_logps, &self.policy_logps, |a, b| {
-            (a - b).abs()
-        })
+    /// Prompt and completion tokens of the rollout.
+    pub fn tokens(&self) -> usize {
+        self.examples.iter().map(TokenExample::tokens).sum()
+    }
+
+    /// How far the sampler's log-probs of some completions are from those of a training pass.
+    pub fn mismatch(&self, training: &[(usize, Vec<f64>)]) -> Mismatch {
+        let gaps = training.iter().flat_map(|(row, logps)| {
+            self.sampled_logps[*row]
+                .iter()
+                .zip(logps)
+                .map(|(sampled, trained)| (sampled - trained).abs())
+        });
+        let (tokens, sum, largest) = gaps.fold((0usize, 0.0, 0.0), |(n, sum, largest), gap| {
+            (n + 1, sum + gap, f64::max(largest, gap))
+        });
+        Mismatch {
+            largest,
+            mean: sum / tokens.max(1) as f64,
+        }
     }
 }
 
-/// The models that look at a fresh rollout.
-#[derive(Clone, Copy)]
-pub(crate) struct Judges<'m> {
-    pub policy: &'m CausalLm,
-    pub reference: &'m CausalLm,
-    pub critic: Option<&'m ScalarModel>,
-    pub scorer: &'m dyn Scorer,
-    pub temperature: f64,
-    /// Rows in one forward pass.
-    pub rows: usize,
+/// How far sampler and training pass are apart, nats.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Mismatch {
+    /// Over all tokens.
+    pub largest: f64,
+    /// Over all tokens.
+    pub mean: f64,
 }
 
-/// Looks at sampled completions with every model, none of which is trained here.
-pub(crate) fn judge(
-    prompts: Vec<usize>,
-    texts: Vec<Vec<u32>>,
-    sampled: Vec<Generation>,
-    judges: Judges<'_>,
-    work: &mut Work,
-) -> Rollout {
-    let to_f64 = |logps: &[f32]| logps.iter().map(|&logp| f64::from(logp)).collect();
-    let sampled_logps = sampled.iter().map(|row| to_f64(&row.logps)).collect();
-    let finished = sampled.iter().map(|row| row.finished).collect();
-    let rows: Vec<TokenExample> = texts
-        .into_iter()
-        .zip(sampled)
-        .map(|(prompt, sampled)| TokenExample {
-            prompt,
-            completion: sampled.tokens,
-        })
-        .collect();
-    let scored = judges.scorer.score(&prompts, &rows);
-    *work += scored.work;
-    let mut rollout = Rollout {
-        prompts,
-        finished,
-        sampled_logps,
-        policy_logps: Rows::new(),
-        reference_logps: Rows::new(),
-        exact_kl: Rows::new(),
-        values: Rows::new(),
-        last_values: Vec::new(),
-        scored,
-        rows: Vec::new(),
-    };
-    for chunk in rows.chunks(judges.rows) {
-        let completions = batch(chunk.iter(), &judges.policy.device());
-        let read = chunk.iter().map(TokenExample::tokens).sum();
-        let logps = |model: &CausalLm| {
-            log_softmax(
-                model.completion_logits(&completions) / judges.temperature,
-                1,
-            )
+/// How rollouts are made.
+#[derive(Debug, Clone)]
+pub(crate) struct Roller {
+    /// Sampling from the policy; its temperature is that of every log-prob.
+    pub sampling: SamplingSettings,
+    /// Tokens that end a completion.
+    pub stop: Vec<u32>,
+    /// The random streams of the run.
+    pub streams: Streams,
+    /// Prompts of a rollout.
+    pub prompts: usize,
+    /// Completions of each prompt.
+    pub group: usize,
+    /// Completions in one forward pass.
+    pub micro_batch: usize,
+    /// Where log-probs at sampling time come from.
+    pub old_logps: OldLogps,
+    /// Whether the exact KL is needed whatever else is.
+    pub exact: bool,
+}
+
+/// What is known of the tokens of a batch after one forward pass of policy and reference.
+struct Looked {
+    policy: Option<Rows>,
+    reference: Rows,
+    exact_kl: Option<Rows>,
+}
+
+impl Roller {
+    /// As a recipe says.
+    pub fn new(recipe: &Recipe, stop: Vec<u32>, streams: Streams) -> Self {
+        let exact = |estimator| SampledKl::of(estimator).is_none();
+        Self {
+            sampling: recipe.sampling,
+            stop,
+            streams,
+            prompts: recipe.prompts(),
+            group: recipe.group_size,
+            micro_batch: recipe.micro_batch,
+            old_logps: recipe.old_logps,
+            exact: exact(recipe.kl_estimator),
+        }
+    }
+
+    /// Rollout number `index` over `prompts`, and what it cost.
+    pub fn roll(
+        &self,
+        index: usize,
+        policy: &CausalLm,
+        reference: &CausalLm,
+        prompts: &[Vec<u32>],
+        scorer: &dyn Scorer,
+    ) -> (Rollout, Work) {
+        let order = Minibatches::of(
+            Stream::PromptOrder,
+            self.streams,
+            prompts.len(),
+            self.prompts,
+        );
+        let taken: Vec<usize> = order
+            .update(index)
+            .into_iter()
+            .flat_map(|prompt| std::iter::repeat_n(prompt, self.group))
+            .collect();
+        let asked: Vec<Vec<u32>> = taken
+            .iter()
+            .map(|&prompt| prompts[prompt].clone())
+            .collect();
+        let seeds = self
+            .streams
+            .rows(Stream::Sampling, index as u64, asked.len());
+        let generated = policy.generate(&asked, &seeds, &self.sampling, &self.stop);
+
+        let parameters = policy_parameters(policy);
+        let mut work = Work::default();
+        let (mut examples, mut finished, mut sampled_logps) = (Vec::new(), Vec::new(), Rows::new());
+        for (prompt, generation) in asked.into_iter().zip(generated) {
+            work += Work::generation(prompt.len(), generation.tokens.len(), parameters);
+            sampled_logps.push(
+                generation
+                    .logps
+                    .iter()
+                    .map(|&logp| f64::from(logp))
+                    .collect(),
+            );
+            finished.push(generation.finished);
+            examples.push(TokenExample {
+                prompt,
+                completion: generation.tokens,
+            });
+        }
+
+        let recompute = matches!(self.old_logps, OldLogps::Recomputed(_));
+        let both = recompute || self.exact;
+        let policy = &policy.valid();
+        let (mut old, mut reference_logps, mut kl) = (Rows::new(), Rows::new(), Rows::new());
+        for chunk in examples.chunks(self.micro_batch) {
+            let looked = self.pass(chunk, policy, reference, both);
+            old.extend(looked.policy.unwrap_or_default());
+            reference_logps.extend(looked.reference);
+            kl.extend(looked.exact_kl.unwrap_or_default());
+        }
+        let tokens: usize = examples.iter().map(TokenExample::tokens).sum();
+        work += Work::forward(if both { 2 * tokens } else { tokens }, parameters);
+        let scored = scorer.score(&taken, &examples);
+        assert_eq!(
+            scored.rewards.len(),
+            examples.len(),
+            "one score for each completion"
+        );
+        work += scored.work;
+        let rollout = Rollout {
+            old_logps: if recompute {
+                old
+            } else {
+                sampled_logps.clone()
+            },
+            prompts: taken,
+            examples,
+            finished,
+            sampled_logps,
+            reference_logps,
+            exact_kl: both.then_some(kl),
+            scored,
         };
-        let (policy, reference) = (logps(judges.policy), logps(judges.reference));
-        let spread =
-            |values: Tensor<1>| from_tensor(completions.spread(values), &completions.lengths);
-        let targets: Tensor<2, Int> = completions.targets().unsqueeze_dim(1);
-        let n = targets.dims()[0];
-        let own = |logps: &Tensor<2>| spread(logps.clone().gather(1, targets.clone()).reshape([n]));
-        rollout.policy_logps.extend(own(&policy));
-        rollout.reference_logps.extend(own(&reference));
-        let kl = (policy.clone().exp() * (policy - reference))
-            .sum_dim(1)
-            .reshape([n]);
-        rollout.exact_kl.extend(spread(kl));
-        *work += Work::forward(read, policy_parameters(judges.policy));
-        *work += Work::forward(read, policy_parameters(judges.reference));
-        match judges.critic {
-            Some(critic) => {
-                let values = critic.values(&completions);
-                rollout
-                    .values
-                    .extend(from_tensor(values, &completions.lengths));
-                let last = critic.completion_scores(&completions).into_data();
-                rollout.last_values.extend(last.iter::<f64>());
-                *work += Work::forward(read, scalar_parameters(critic));
-            }
-            None => rollout.values.extend(chunk.iter().map(|_| Vec::new())),
+        (rollout, work)
+    }
+
+    /// One forward pass of the reference, and of the policy if `both`.
+    fn pass(
+        &self,
+        examples: &[TokenExample],
+        policy: &CausalLm,
+        reference: &CausalLm,
+        both: bool,
+    ) -> Looked {
+        let rows = token_rows(examples);
+        let batch = Completions::new(&rows, &policy.device());
+        let temperature = self.sampling.temperature.get();
+        let of = |model: &CausalLm, hidden| {
+            let logps = model.logps_of_hidden(hidden, &batch, temperature).logps;
+            from_tensor(logps, &batch.lengths)
+        };
+        let hidden = reference.completion_hidden(&batch);
+        let reference_logps = of(reference, hidden.clone());
+        if !both {
+            return Looked {
+                policy: None,
+                reference: reference_logps,
+                exact_kl: None,
+            };
+        }
+        let policy_hidden = policy.completion_hidden(&batch);
+        let policy_logps = of(policy, policy_hidden.clone());
+        let kl = exact_kl(
+            policy.logits(policy_hidden),
+            reference.logits(hidden),
+            temperature,
+        );
+        Looked {
+            policy: Some(policy_logps),
+            reference: reference_logps,
+            exact_kl: Some(from_tensor(batch.spread(kl), &batch.lengths)),
         }
     }
-    rollout.rows = rows;
-    rollout
 }
 
-/// Rows as a batch.
-pub(crate) fn batch<'r>(
-    rows: impl Iterator<Item = &'r TokenExample>,
-    device: &burn::tensor::Device,
-) -> Completions {
-    let rows: Vec<(&[u32], &[u32])> = rows
-        .map(|row| (row.prompt.as_slice(), row.completion.as_slice()))
-        .collect();
-    Completions::new(&rows, device)
+/// Prompts and completions as a batch takes them.
+pub(crate) fn token_rows(examples: &[TokenExample]) -> Vec<(&[u32], &[u32])> {
+    examples
+        .iter()
+        .map(|example| (example.prompt.as_slice(), example.completion.as_slice()))
+        .collect()
 }

@@ -124,7 +124,10 @@ fn train(
     value: Option<ScalarModel>,
     log: &mut dyn Sink,
 ) -> Result<Given, StageError> {
-    let rollouts = rollouts(run, &start, &recipe)?;
+    let budget = run.settings().budget;
+    if let BudgetSettings::Seconds(_) = budget {
+        return Err(crate::budget::seconds());
+    }
     let Start {
         data,
         policy,
@@ -144,7 +147,7 @@ fn train(
         &scorer,
         stop,
         run.streams(),
-        rollouts,
+        budget,
     );
     let (policy, work) = trainer.run(&prompts, log, run)?;
     models::save(
@@ -157,37 +160,6 @@ fn train(
         work,
         ..Given::default()
     })
-}
-
-/// Rollouts within the budget, critic warm-up not counted among the updates.
-fn rollouts(run: &Run<'_>, start: &Start, recipe: &Recipe) -> Result<usize, StageError> {
-    let prompt =
-        start.prompts.iter().map(Vec::len).sum::<usize>() as f64 / start.prompts.len() as f64;
-    let references = start.data.examples(Split::Train)?;
-    let completion = references
-        .iter()
-        .map(|example| example.completion.len())
-        .sum::<usize>() as f64
-        / references.len() as f64;
-    let rows = (recipe.prompts() * recipe.group_size) as f64;
-    let trained = rows * (prompt + completion) * recipe.epochs as f64;
-    let parameters = preflab_training::policy_parameters(&start.policy) as f64;
-    // Sampling, reference, reward and value forward passes, and training of policy and value model.
-    let models = if recipe.warmup() > 0 || matches!(recipe.credit, preflab_ppo::Credit::Critic(_)) {
-        2.0
-    } else {
-        1.0
-    };
-    let flops = 2.0 * parameters * rows * (prompt + completion) * (4.0 + models)
-        + 6.0 * parameters * trained * models;
-    let count = match &run.settings().budget {
-        BudgetSettings::Updates(updates) => updates.get() as f64 / recipe.updates_each() as f64,
-        BudgetSettings::TrainedTokens(amount) => amount.get() as f64 / (trained * models),
-        BudgetSettings::GeneratedTokens(amount) => amount.get() as f64 / (rows * completion),
-        BudgetSettings::Flops(amount) => amount.get() / flops,
-        BudgetSettings::Seconds(_) => return Err(crate::budget::seconds()),
-    };
-    Ok((count.ceil() as usize).max(1) + recipe.warmup())
 }
 
 /// Rounds of sampling, keeping the best by the reward model, and fine-tuning on them.

@@ -24,6 +24,13 @@ pub struct ShapedScores {
     pub clipped: f64,
 }
 
+impl ShapedScores {
+    /// Mean score; 0 of none.
+    pub fn mean(&self) -> f64 {
+        self.scores.iter().sum::<f64>() / self.scores.len().max(1) as f64
+    }
+}
+
 impl ScoreShaper {
     /// Before the first rollout.
     pub fn new(settings: RewardShaping) -> Self {

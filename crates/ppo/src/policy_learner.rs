@@ -1,0 +1,246 @@
+//! The policy's side of an update.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use preflab_config::{Aggregation, KlLoss, OptimizerSettings, PolicyLoss};
+use preflab_data::TokenExample;
+use preflab_training::{Accumulated, Optimizer, Update};
+use preflab_transformer::{CausalLm, Completions};
+
+use crate::aggregation::{Totals, aggregate};
+use crate::entropy::entropy;
+use crate::experience::Experience;
+use crate::kl::{KlBounds, SampledKl, exact_kl, kl_terms};
+use crate::policy_loss::{PolicyBatch, policy_loss};
+use crate::rollout::token_rows;
+use crate::rows::{Rows, from_tensor, to_tensor};
+
+/// What the policy minimises: surrogate, KL term and entropy bonus, all at the temperature of sampling.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PolicyObjective {
+    /// The surrogate.
+    pub loss: PolicyLoss,
+    /// How the losses of tokens become one number.
+    pub aggregation: Aggregation,
+    /// Weight of the entropy, which is rewarded.
+    pub entropy_coefficient: f64,
+    /// A KL term against the reference.
+    pub kl_loss: Option<KlLoss>,
+    /// Temperature of every log-prob.
+    pub temperature: f64,
+}
+
+/// The policy with its optimiser and the gradients of an unfinished update.
+pub struct PolicyLearner {
+    policy: CausalLm,
+    optimizer: Optimizer,
+    settings: OptimizerSettings,
+    planned: usize,
+    objective: PolicyObjective,
+    gradients: Accumulated<CausalLm>,
+}
+
+/// What a forward pass of some completions measured. The three losses are their shares in those of the update.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PolicyMeasured {
+    /// Surrogate.
+    pub policy_loss: f64,
+    /// KL term before its weight.
+    pub kl_loss: f64,
+    /// Entropy before its weight; 0 where there is no bonus.
+    pub entropy_bonus: f64,
+    /// What is minimised.
+    pub total: f64,
+    /// `log policy` of each completion token, nats.
+    pub logps: Rows,
+    /// Entropy of the distribution of each completion token, nats.
+    pub entropy: Rows,
+}
+
+impl PolicyLearner {
+    /// A learner of `policy`, on an autodiff device; its schedule is stretched over `updates` updates.
+    pub fn new(
+        policy: CausalLm,
+        optimizer: OptimizerSettings,
+        objective: PolicyObjective,
+        updates: usize,
+    ) -> Self {
+        Self {
+            policy,
+            optimizer: Optimizer::new(optimizer, updates),
+            settings: optimizer,
+            planned: updates,
+            objective,
+            gradients: Accumulated::new(),
+        }
+    }
+
+    /// Stretches the schedule over `updates` updates, before the first of them.
+    pub(crate) fn stretch(&mut self, updates: usize) {
+        self.optimizer = Optimizer::new(self.settings, updates);
+        self.planned = updates;
+    }
+
+    /// Updates that the schedule is stretched over.
+    pub(crate) fn planned(&self) -> usize {
+        self.planned
+    }
+
+    /// The policy as it is now.
+    pub fn policy(&self) -> &CausalLm {
+        &self.policy
+    }
+
+    /// What it minimises.
+    pub fn objective(&self) -> &PolicyObjective {
+        &self.objective
+    }
+
+    /// The policy, learning over.
+    pub fn into_policy(self) -> CausalLm {
+        self.policy
+    }
+
+    /// Adds the gradient of some completions to the update.
+    ///
+    /// - `rows`: which completions of the experience.
+    /// - `totals`: tokens and completions of the whole update.
+    /// - `share`: factor on the gradient, 1 unless several means are averaged.
+    /// - `reference`: read by an exact KL term alone.
+    pub fn accumulate(
+        &mut self,
+        experience: &Experience,
+        rows: &[usize],
+        totals: Totals,
+        share: f64,
+        reference: &CausalLm,
+    ) -> PolicyMeasured {
+        let device = self.policy.device();
+        let examples: Vec<TokenExample> = rows
+            .iter()
+            .map(|&row| experience.examples[row].clone())
+            .collect();
+        let completions = Completions::new(&token_rows(&examples), &device);
+        let temperature = self.objective.temperature;
+        let hidden = self.policy.completion_hidden(&completions);
+        let predicted = self
+            .policy
+            .logps_of_hidden(hidden.clone(), &completions, temperature);
+        let batch = PolicyBatch {
+            logps: predicted.logps.clone(),
+            old_logps: to_tensor(&experience.old_logps, rows, &device),
+            advantages: to_tensor(&experience.advantages, rows, &device),
+            mask: completions.mask.clone(),
+        };
+        let over = |losses: Tensor<2>| {
+            aggregate(
+                losses,
+                completions.mask.clone(),
+                self.objective.aggregation,
+                totals,
+            )
+        };
+        let mut losses = policy_loss(self.objective.loss, &batch);
+        if let Some(weights) = &experience.weights {
+            losses = losses * to_tensor(weights, rows, &device);
+        }
+        let surrogate = over(losses);
+        let mut total = surrogate.clone();
+        let mut measured = PolicyMeasured {
+            policy_loss: scalar(&surrogate),
+            ..PolicyMeasured::default()
+        };
+        if let Some(kl_loss) = self.objective.kl_loss {
+            let kl = over(self.kl_term(
+                kl_loss,
+                experience,
+                rows,
+                &batch,
+                hidden.clone(),
+                &completions,
+                reference,
+            ));
+            measured.kl_loss = scalar(&kl);
+            total = total + kl * kl_loss.coefficient.get();
+        }
+        if self.objective.entropy_coefficient > 0.0 {
+            let bonus = over(completions.spread(entropy(self.policy.logits(hidden), temperature)));
+            measured.entropy_bonus = scalar(&bonus);
+            total = total - bonus * self.objective.entropy_coefficient;
+        }
+        measured.total = scalar(&total);
+        measured.logps = from_tensor(predicted.logps.inner(), &completions.lengths);
+        measured.entropy = from_tensor(constant(predicted.entropy), &completions.lengths);
+        self.gradients.add(&self.policy, (total * share).backward());
+        measured
+    }
+
+    /// The KL term at each token, `[b, c]`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what each of its two forms reads"
+    )]
+    fn kl_term(
+        &self,
+        kl_loss: KlLoss,
+        experience: &Experience,
+        rows: &[usize],
+        batch: &PolicyBatch,
+        hidden: Tensor<2>,
+        completions: &Completions,
+        reference: &CausalLm,
+    ) -> Tensor<2> {
+        match SampledKl::of(kl_loss.estimator) {
+            Some(estimator) => {
+                let logps = to_tensor(&experience.reference_logps, rows, &self.policy.device());
+                kl_terms(
+                    batch.logps.clone(),
+                    logps,
+                    estimator,
+                    kl_loss.gradient,
+                    KlBounds::VERL,
+                )
+            }
+            None => {
+                let reference = reference.valid();
+                let theirs = reference.logits(reference.completion_hidden(completions));
+                completions.spread(exact_kl(
+                    self.policy.logits(hidden),
+                    theirs,
+                    self.objective.temperature,
+                ))
+            }
+        }
+    }
+
+    /// Norm of the gradient accumulated so far.
+    pub fn gradient_norm(&mut self) -> f64 {
+        self.gradients.norm(&self.policy)
+    }
+
+    /// One optimiser update with what was accumulated.
+    pub fn step(&mut self) -> Update {
+        let (policy, update) = self
+            .optimizer
+            .step(self.policy.clone(), self.gradients.take());
+        self.policy = policy;
+        update
+    }
+
+    /// Throws away what was accumulated.
+    pub fn discard(&mut self) {
+        self.gradients = Accumulated::new();
+    }
+}
+
+fn constant(tensor: Tensor<2>) -> Tensor<2> {
+    if tensor.is_autodiff() {
+        tensor.inner()
+    } else {
+        tensor
+    }
+}
+
+fn scalar(value: &Tensor<1>) -> f64 {
+    f64::from(value.clone().inner().into_scalar::<f32>())
+}

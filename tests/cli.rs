@@ -6,28 +6,14 @@ use crate::preflab::{Workplace, root, shortened};
 
 #[test]
 fn help_names_every_command() {
-    insta::assert_snapshot!(Workplace::new().snapshot(&["--help"]), @"
-    exit code: 0
-    ----- stdout -----
-    Matched comparisons of ways to align language models with preferences: reward models, PPO and the
-    DPO family
-
-    Usage: preflab <COMMAND>
-
-    Commands:
-      run      Run an experiment: train every cell, evaluate, report; run again to go on after an
-               interruption
-      plan     Show what an experiment would compute, what is on disk already, what is matched; train
-               nothing
-      report   Make the report again from what is on disk
-      metrics  Show what is logged: every tag with unit, direction and definition
-      help     Print this message or the help of the given subcommand(s)
-
-    Options:
-      -h, --help     Print help
-      -V, --version  Print version
-    ----- stderr -----
-    ");
+    let help = Workplace::new().snapshot(&["--help"]);
+    assert!(help.starts_with("exit code: 0\n"), "{help}");
+    for command in ["run", "plan", "report", "metrics"] {
+        assert!(
+            help.contains(&format!("\n  {command} ")),
+            "{command} in {help}"
+        );
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Default for SloganSettings {
             test_prompts: Count::of(512),
             words: Span::of(6, 10),
             content_words: Span::of(1, 2),
-            corruption: Fraction::of(0.5),
+            corruption: Fraction::of(0.3),
             seed: 0,
         }
     }

@@ -6,7 +6,7 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Gradients, Tensor};
-use preflab_config::OptimizerSettings;
+use preflab_config::{OptimizerSettings, Positive};
 use preflab_kernels::{AdamwState, AdamwStep, adamw_update, global_norm};
 
 use crate::schedule::learning_rate;
@@ -67,6 +67,11 @@ impl Optimizer {
     /// Learning rate of the next update.
     pub fn learning_rate(&self) -> f64 {
         learning_rate(&self.settings, self.update, self.total)
+    }
+
+    /// Sets the peak learning rate of the updates to come.
+    pub fn set_learning_rate(&mut self, peak: Positive) {
+        self.settings.learning_rate = peak;
     }
 
     /// One update of `module` with `gradients`; parameters without a gradient stay as they are.

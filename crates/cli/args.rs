@@ -23,8 +23,12 @@ pub enum Command {
     Plan(PlanArguments),
     /// Make the report again from what is on disk
     Report(ReportArguments),
+    /// The toy model of arXiv:2406.07327: its figures, its claims, the 3D detector's rates, in seconds
+    Toy(ToyArguments),
     /// Show what is logged: every tag with unit, direction and definition
     Metrics(MetricsArguments),
+    /// Compare our numbers with recorded ones of TRL, verl, OpenRLHF and others
+    Parity(ParityArguments),
 }
 
 /// An experiment and how it is changed.
@@ -82,11 +86,53 @@ pub struct ReportArguments {
     pub json: bool,
 }
 
+/// Arguments of `toy`.
+#[derive(Debug, Args)]
+pub struct ToyArguments {
+    /// Directory to write to
+    #[arg(long, value_name = "DIR", default_value = "runs/toy")]
+    pub out: PathBuf,
+    /// Runs of each arm in each scenario [default: 64]
+    #[arg(long, value_name = "N")]
+    pub seeds: Option<NonZeroUsize>,
+    /// Updates of preference training [default: 500]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<NonZeroUsize>,
+    /// Set a setting: `--set rejected=own`, `--set learning_rate=0.003`, `--set arms.dpo.preference.dpo.beta=0.05`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Sweep the learning rate and the strength of regularisation too, and draw the phase map
+    #[arg(long)]
+    pub map: bool,
+    /// Look too for constructions in which the likelihood of unseen responses rises
+    #[arg(long)]
+    pub constructions: bool,
+    /// Show the settings with `--set` applied, and compute nothing
+    #[arg(long)]
+    pub settings: bool,
+    /// Write for machines: JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Say nothing but what went wrong
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
 /// Arguments of `metrics`.
 #[derive(Debug, Args)]
 pub struct MetricsArguments {
     /// Show this tag alone
     pub tag: Option<String>,
+    /// Write for machines: JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `parity`.
+#[derive(Debug, Args)]
+pub struct ParityArguments {
+    /// Directory of golden figures [default: $PREFLAB_GOLDEN, or the repository's tests/golden]
+    pub directory: Option<PathBuf>,
     /// Write for machines: JSON
     #[arg(long)]
     pub json: bool,

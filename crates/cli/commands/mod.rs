@@ -1,9 +1,11 @@
 //! One file for each command.
 
 mod metrics;
+mod parity;
 mod plan;
 mod report;
 mod run;
+mod toy;
 
 use std::process::ExitCode;
 
@@ -16,6 +18,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Plan(arguments) => plan::plan(&arguments),
         Command::Report(arguments) => report::report(&arguments),
+        Command::Toy(arguments) => toy::toy(&arguments),
         Command::Metrics(arguments) => metrics::metrics(&arguments),
+        Command::Parity(arguments) => parity::parity(&arguments),
     }
 }

@@ -21,6 +21,7 @@
 //! ```
 
 mod choices;
+mod problems;
 
 use serde::{Deserialize, Serialize};
 

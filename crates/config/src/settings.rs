@@ -154,6 +154,13 @@ impl Settings {
                 }
             }
         }
+        let objective = self.method.objective();
+        let problems = objective.map_or_else(Vec::new, |objective| objective.problems());
+        conflicts.extend(problems.into_iter().map(|message| Conflict {
+            key: format!("method.{}.objective", self.method.name()),
+            message,
+            hint: "see docs/algorithms/dpo.md for what each objective takes".to_owned(),
+        }));
         if let (BudgetSettings::GeneratedTokens(_), false) =
             (&self.budget, self.method.needs().samples)
             && self.method.needs().training

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::tensor::Device;
 use preflab_config::{
-    Count, DpoSettings, Momentum, NonNegative, Objective, OptimizerSettings, Positive, Schedule,
-    Weighted,
+    Count, DpoSettings, LdDpo, Momentum, NonNegative, Objective, OptimizerSettings, Positive,
+    Schedule, Weighted, Wpo, WpoAlignment,
 };
 use preflab_data::TokenPair;
 use preflab_training::Order;
@@ -299,6 +299,49 @@ fn pairs(root: &Node<'_>) -> Result<Vec<TokenPair>, ParityError> {
     rows.iter().map(read).collect()
 }
 
+/// What a run may be configured with. Those that are not read below have no part in the arithmetic: the rows are truncated
+/// and tokenised already, the model has no dropout.
+const KNOWN: &[&str] = &[
+    "per_device_train_batch_size",
+    "max_steps",
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "optim",
+    "weight_decay",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "gradient_accumulation_steps",
+    "average_tokens_across_devices",
+    "max_grad_norm",
+    "bf16",
+    "fp16",
+    "gradient_checkpointing",
+    "logging_steps",
+    "logging_first_step",
+    "disable_tqdm",
+    "report_to",
+    "save_strategy",
+    "seed",
+    "data_seed",
+    "use_cpu",
+    "dataloader_num_workers",
+    "disable_dropout",
+    "max_length",
+    "truncation_mode",
+    "pad_to_multiple_of",
+    "loss_type",
+    "loss_weights",
+    "f_divergence_type",
+    "f_alpha",
+    "label_smoothing",
+    "discopop_tau",
+    "ld_alpha",
+    "use_weighting",
+    "beta",
+];
+
 struct Run {
     settings: DpoSettings,
     micro: usize,
@@ -308,6 +351,7 @@ struct Run {
 
 impl Run {
     fn read(config: &Node<'_>) -> Result<Self, ParityError> {
+        config.only(KNOWN)?;
         let number = |key: &str| config.get(key)?.number();
         let is = |key: &str, expected: f64| -> Result<(), ParityError> {
             let node = config.get(key)?;
@@ -363,26 +407,45 @@ impl Run {
     }
 }
 
+/// The losses with their weights, each on reweighted log-probabilities and weighted itself where the run says so.
 fn losses(config: &Node<'_>) -> Result<Objective, ParityError> {
-    let names = config.get("loss_type")?;
-    let names = names.items()?;
+    let names = config.get("loss_type")?.items()?;
     let divergence = divergence(config)?;
-    if let [name] = &names[..] {
-        return objective(config, name.text()?, divergence);
-    }
     let weights = match config.find("loss_weights")? {
         Some(weights) => weights.vector()?,
         None => vec![1.0; names.len()],
     };
-    let terms = names
-        .iter()
-        .zip(weights)
-        .map(|(name, weight)| {
-            Ok(Weighted {
-                weight: ranged::<NonNegative>(config, weight)?,
-                objective: objective(config, name.text()?, divergence)?,
-            })
-        })
-        .collect::<Result<_, ParityError>>()?;
+    if weights.len() != names.len() {
+        return Err(config.unusable("as many weights as losses expected"));
+    }
+    let alpha = config
+        .find("ld_alpha")?
+        .map(|alpha| alpha.number())
+        .transpose()?;
+    let weighting = match config.find("use_weighting")? {
+        Some(weighting) => weighting.truth()?,
+        None => false,
+    };
+    let mut terms = Vec::new();
+    for (name, weight) in names.iter().zip(weights) {
+        let mut term = objective(config, name.text()?, divergence)?;
+        let likelihood = matches!(term, Objective::Sft(_));
+        if let (Some(alpha), false) = (alpha, likelihood) {
+            term = Objective::LdDpo(LdDpo {
+                alpha: ranged(config, alpha)?,
+                objective: Box::new(term),
+            });
+        }
+        if weighting {
+            term = Objective::Wpo(Wpo {
+                alignment: WpoAlignment::Sampled,
+                objective: Box::new(term),
+            });
+        }
+        terms.push(Weighted {
+            weight: ranged::<NonNegative>(config, weight)?,
+            objective: term,
+        });
+    }
     Ok(Objective::Sum(terms))
 }

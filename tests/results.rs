@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use preflab_experiment::Ledger;
 use preflab_experiment::records::{CellRecord, Records};
+use preflab_experiment::{LOCK_FILE, Ledger};
 use preflab_metrics::{Metric, read_scalars};
 
 /// A curve's numbers, compared bit by bit.
@@ -14,6 +14,8 @@ type Curve = Vec<(u64, u64)>;
 pub struct Results {
     cells: BTreeMap<String, CellRecord>,
     curves: BTreeMap<String, BTreeMap<Metric, Curve>>,
+    /// Hash of the artifacts of each stage, by its key.
+    outputs: BTreeMap<String, String>,
 }
 
 impl Results {
@@ -30,7 +32,11 @@ impl Results {
             records.cells.len(),
             records.experiment.arms.len() * records.experiment.seeds.len()
         );
-        Self { cells, curves }
+        Self {
+            cells,
+            curves,
+            outputs: read_outputs(directory),
+        }
     }
 
     /// Names of the cells.
@@ -61,6 +67,13 @@ impl Results {
     /// Fails, naming the first cell and measure that differ.
     pub fn assert_equal(&self, other: &Self, when: &str) {
         assert_eq!(self.cells(), other.cells(), "{when}");
+        for (stage, output) in &self.outputs {
+            let theirs = other.outputs.get(stage);
+            assert!(
+                theirs.is_none_or(|theirs| theirs == output),
+                "{when}: artifacts of stage {stage}"
+            );
+        }
         for (name, cell) in &self.cells {
             let mut theirs = other.cells[name].clone();
             for (stage, own) in theirs.stages.iter_mut().zip(&cell.stages) {
@@ -98,6 +111,18 @@ fn lines(cell: &CellRecord) -> Vec<String> {
         .unwrap()
         .lines()
         .map(str::to_owned)
+        .collect()
+}
+
+/// What the lock says of the artifacts: weights, pairs and all else that stages leave.
+fn read_outputs(directory: &Path) -> BTreeMap<String, String> {
+    let lock: toml::Table =
+        toml::from_str(&std::fs::read_to_string(directory.join(LOCK_FILE)).unwrap()).unwrap();
+    let stages = lock["lock"]["stages"].as_array().unwrap();
+    let text = |stage: &toml::Value, key: &str| stage[key].as_str().unwrap().to_owned();
+    stages
+        .iter()
+        .map(|stage| (text(stage, "key"), text(stage, "output")))
         .collect()
 }
 

@@ -185,7 +185,8 @@ impl<'a> Graph<'a> {
         let scenario = settings.preferences.scenario;
         let mut inputs = vec![task];
         let brought = settings.task.brings_pairs();
-        if !brought && !(scenario.chosen_from_data() && scenario.rejected_from_weaker()) {
+        let from_policy = !scenario.chosen_from_data() || !scenario.rejected_from_weaker();
+        if !brought && from_policy {
             inputs.push(self.add(
                 StageKind::Candidates,
                 Some(seed),

@@ -13,6 +13,9 @@ use crate::dynamics::{Dynamics, Probes, gradient_parts};
 use crate::measured::Measured;
 use crate::trainer::DpoTrainer;
 
+/// Probe pairs whose gradient is taken apart at a look: two backward passes, so few of them.
+const GRADIENT_PAIRS: usize = 8;
+
 /// What a run is watched on, and how often.
 #[derive(Debug, Clone, Copy)]
 pub struct Monitoring<'m> {
@@ -163,9 +166,10 @@ impl DpoTrainer {
         if probes.pairs.is_empty() {
             return Ok(());
         }
-        let all: Vec<usize> = (0..probes.pairs.len()).collect();
-        let measured = self.measure(&all, probes);
-        let parts = gradient_parts(self.policy(), probes.pairs, &measured);
+        let count = probes.pairs.len().min(GRADIENT_PAIRS);
+        let taken: Vec<usize> = (0..count).collect();
+        let measured = self.measure(&taken, probes);
+        let parts = gradient_parts(self.policy(), &probes.pairs[..count], &measured);
         log.scalars(
             step,
             &[

@@ -49,7 +49,7 @@ pub struct ToySettings {
     pub reward: ToyReward,
     /// Epochs between two observations, beyond the first 20, which are all observed. Default 5.
     pub observe_every: Count,
-    /// Seeds whose runs are one tensor program; the results do not depend on it. Default 4.
+    /// Seeds whose runs are one tensor program; the results do not depend on it. Default 8.
     pub seeds_at_once: Count,
     /// What is trained, by name.
     pub arms: BTreeMap<String, ToyArm>,
@@ -72,7 +72,7 @@ impl Default for ToySettings {
             fit: ToyFit::default(),
             reward: ToyReward::default(),
             observe_every: Count::of(5),
-            seeds_at_once: Count::of(4),
+            seeds_at_once: Count::of(8),
             arms: [
                 preference("dpo", Objective::Dpo(Dpo::default())),
                 preference("flex-dpo", Objective::FlexDpo(FlexDpo::default())),
@@ -92,10 +92,7 @@ impl Default for ToySettings {
                     "reward-pg".to_owned(),
                     ToyArm::PolicyGradient(ToyPolicyGradient::default()),
                 ),
-                (
-                    "reward-ppo".to_owned(),
-                    ToyArm::Ppo(ToyPpo::default()),
-                ),
+                ("reward-ppo".to_owned(), ToyArm::Ppo(ToyPpo::default())),
             ]
             .into(),
         }
@@ -161,7 +158,12 @@ pub enum ToyScenario {
 
 impl ToyScenario {
     /// All four, in the paper's order.
-    pub const ALL: [Self; 4] = [Self::BothOn, Self::RejectedOn, Self::ChosenOn, Self::BothOff];
+    pub const ALL: [Self; 4] = [
+        Self::BothOn,
+        Self::RejectedOn,
+        Self::ChosenOn,
+        Self::BothOff,
+    ];
 
     /// The paper's number, from 1.
     pub const fn number(self) -> usize {

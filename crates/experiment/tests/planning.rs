@@ -354,15 +354,15 @@ fn an_outline_shows_cells_stages_and_what_is_matched() {
     21 stages, 0 on disk
       stage                    number  done  cells sharing each  about
       task data and tokenizer       1     0                   6    1 s
-      supervised start              2     0                   3    2 s
+      supervised start              2     0                   3    1 s
       sft · evaluation              2     0                   1    1 s
-      candidates                    2     0                   2   10 s
+      candidates                    2     0                   2    3 s
       preference pairs              2     0                   2    2 s
-      reward model                  2     0                   1    4 s
-      ppo · training                2     0                   1   22 s
+      reward model                  2     0                   1    2 s
+      ppo · training                2     0                   1    8 s
       ppo · evaluation              2     0                   1    1 s
-      reference log-probs           2     0                   1    2 s
-      dpo · training                2     0                   1   10 s
+      reference log-probs           2     0                   1    1 s
+      dpo · training                2     0                   1    4 s
       dpo · evaluation              2     0                   1    1 s
 
     varied: method
@@ -370,7 +370,7 @@ fn an_outline_shows_cells_stages_and_what_is_matched() {
 
     model: about 7 thousand parameters (vocabulary of about 256)
     memory: about 25 MB for each stage at work
-    time: about 57 s on two cores
+    time: about 26 s on two cores
     ");
 }
 

@@ -57,6 +57,10 @@ impl Passes {
     /// For each epoch and minibatch: minimise the policy's objective and the critic's.
     ///
     /// Ends early when an update would pass the allowance, or by the target KL. Work is added to `work`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of the algorithm, with all that it reads"
+    )]
     pub fn improve(
         &self,
         learner: &mut PolicyLearner,

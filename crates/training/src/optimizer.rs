@@ -263,8 +263,8 @@ mod tests {
     }
 
     fn weights(module: &Two) -> Vec<f32> {
-        let mut all = module.matrix.val().into_data().to_vec::<f32>().unwrap();
-        all.extend(module.bias.val().into_data().to_vec::<f32>().unwrap());
+        let mut all = module.matrix.val().into_data().try_to_vec::<f32>().unwrap();
+        all.extend(module.bias.val().into_data().try_to_vec::<f32>().unwrap());
         all
     }
 

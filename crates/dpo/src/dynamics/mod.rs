@@ -96,7 +96,7 @@ impl Dynamics {
             rejected: Group::Rejected,
         }
         .map(|group| (self.rows(&now, group), self.rows(&self.start, group)));
-        let token_change = sides.clone().map(|(now, start)| {
+        let token_change = sides.map(|(now, start)| {
             let tokens = now.iter().flatten().zip(start.iter().flatten());
             tokens.map(|(now, then)| f64::from(now - then)).collect()
         });

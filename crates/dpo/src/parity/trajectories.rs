@@ -1,6 +1,5 @@
 //! Whole training runs of TRL's DPO trainer, followed step by step from the same checkpoint.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
@@ -214,7 +213,7 @@ fn tensors(
     root: &Node<'_>,
     policy: &CausalLm,
     shape: &Config,
-) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>, ParityError> {
+) -> Result<preflab_training::parity::Weights, ParityError> {
     checkpoint::tensors(policy, shape).map_err(|error| root.unusable(error))
 }
 

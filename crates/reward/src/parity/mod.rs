@@ -31,21 +31,20 @@ pub fn run(directory: &Path) -> Result<Vec<ParityRow>, ParityError> {
             trl(&case, &mut parity)?;
         }
     }
-    if let Some(file) = GoldenFile::open_if_present(directory, "other_losses.json")? {
-        if let Some(cases) = file.root().find("openrlhf_rm")? {
-            for case in cases.items()? {
-                openrlhf(&case, &mut parity)?;
-            }
+    if let Some(file) = GoldenFile::open_if_present(directory, "other_losses.json")?
+        && let Some(cases) = file.root().find("openrlhf_rm")?
+    {
+        for case in cases.items()? {
+            openrlhf(&case, &mut parity)?;
         }
     }
-    if let Some(file) = GoldenFile::open_if_present(directory, "rl_algos.json")? {
-        if let Some(cases) = file
+    if let Some(file) = GoldenFile::open_if_present(directory, "rl_algos.json")?
+        && let Some(cases) = file
             .root()
             .find("lm_human_preference_reward_normalisation")?
-        {
-            for case in cases.items()? {
-                normalisation(&case, &mut parity)?;
-            }
+    {
+        for case in cases.items()? {
+            normalisation(&case, &mut parity)?;
         }
     }
     trajectory::run(directory, &mut parity)?;

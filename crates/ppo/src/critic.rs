@@ -1,7 +1,7 @@
 //! The value model's side of an update.
 
 use burn::module::Module;
-use preflab_config::{Aggregation, OptimizerSettings, ValueClip};
+use preflab_config::{Aggregation, OptimizerSettings, Positive, ValueClip};
 use preflab_data::TokenExample;
 use preflab_training::{Accumulated, Optimizer, Update};
 use preflab_transformer::{Completions, ScalarModel};
@@ -50,6 +50,11 @@ impl Critic {
             coefficient,
             gradients: Accumulated::new(),
         }
+    }
+
+    /// Sets the peak of the schedule for the updates to come.
+    pub fn set_learning_rate(&mut self, rate: Positive) {
+        self.optimizer.set_learning_rate(rate);
     }
 
     /// Stretches the schedule over `updates` updates, before the first of them.

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use preflab_config::{Aggregation, KlLoss, OptimizerSettings, PolicyLoss};
+use preflab_config::{Aggregation, KlLoss, OptimizerSettings, PolicyLoss, Positive};
 use preflab_data::TokenExample;
 use preflab_training::{Accumulated, Optimizer, Update};
 use preflab_transformer::{CausalLm, Completions};
@@ -73,6 +73,11 @@ impl PolicyLearner {
             objective,
             gradients: Accumulated::new(),
         }
+    }
+
+    /// Sets the peak of the schedule for the updates to come.
+    pub fn set_learning_rate(&mut self, rate: Positive) {
+        self.optimizer.set_learning_rate(rate);
     }
 
     /// Stretches the schedule over `updates` updates, before the first of them.

@@ -10,17 +10,6 @@ fn every_golden_figure_of_ppo_is_reproduced() {
         "no golden figures in {}",
         golden_directory().display()
     );
-    for row in &rows {
-        eprintln!(
-            "{:24} {:34} {:3} cases {:8.1e} <= {:e}  {}",
-            row.source,
-            row.objective,
-            row.cases,
-            row.worst_relative_error,
-            row.tolerance,
-            row.worst_at
-        );
-    }
     let wrong: Vec<String> = (rows.iter())
         .filter(|row| !row.holds())
         .map(|row| {

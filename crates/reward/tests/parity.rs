@@ -11,17 +11,6 @@ fn every_golden_figure_of_reward_models_is_reproduced() {
         golden_directory().display()
     );
     for row in &rows {
-        eprintln!(
-            "{:28} {:34} {:3} cases {:8.1e} <= {:e}  {}",
-            row.source,
-            row.objective,
-            row.cases,
-            row.worst_relative_error,
-            row.tolerance,
-            row.worst_at
-        );
-    }
-    for row in &rows {
         assert!(
             row.holds(),
             "{} ({}): {:e} at {}",

@@ -3,6 +3,7 @@
 //! - `ppo.json`: TRL's `PPOTrainer` and its helpers, and the `PPOTrainer` of TRL 0.11.
 //! - `rl_algos.json`: verl, lm-human-preference-details, summarize_from_feedback_details.
 //! - `other_losses.json`: the PPO parts of OpenRLHF.
+//! - `trajectories/`: recorded runs of TRL's `PPOTrainer`, replayed.
 //!
 //! Everything is computed in 64-bit floats, as the references' figures were unless a case says otherwise. Rows hold no
 //! padding here, so where a reference leaves arbitrary numbers on masked positions, or averages over them, the comparison
@@ -13,6 +14,7 @@ mod leaf;
 mod openrlhf;
 mod trl;
 mod trl_classic;
+mod trl_run;
 mod verl;
 mod verl_advantages;
 mod verl_policy;
@@ -77,6 +79,7 @@ pub fn run(directory: &Path) -> Result<Vec<ParityRow>, ParityError> {
     if let Some(file) = GoldenFile::open_if_present(directory, "other_losses.json")? {
         other_losses(&file.root(), &mut parity)?;
     }
+    trl_run::run(directory, &mut parity)?;
     Ok(parity.into_rows())
 }
 

@@ -73,7 +73,7 @@ const GRADIENTS: [CurveOf; 2] = [
 
 /// Mean over runs of one value at each observed epoch; values that are not finite are left out.
 fn means(epochs: &[u64], runs: &[Run], value: fn(&Observation) -> f64) -> Vec<(f64, f64)> {
-    over_runs(epochs, runs, value, |values| mean(values))
+    over_runs(epochs, runs, value, mean)
 }
 
 fn over_runs<T>(
@@ -297,6 +297,7 @@ pub fn scenarios(outcome: &Outcome, arm: usize) -> NamedFigure {
 
 /// All arms in one picture: chosen mass, log rejected, distance from the optimum.
 pub fn arms(outcome: &Outcome) -> NamedFigure {
+    #[expect(clippy::type_complexity, reason = "a table, one row a panel")]
     let rows: [(&str, Axis, fn(&Observation) -> f64); 4] = [
         (
             "own chosen",
@@ -382,6 +383,7 @@ pub fn reward(outcome: &Outcome) -> NamedFigure {
 
 /// The phase map of one swept setting: a column for each scenario, a row for each quantity.
 pub fn phase_map(cells: &[MapCell], swept: Swept) -> NamedFigure {
+    #[expect(clippy::type_complexity, reason = "a table, one row a panel")]
     let rows: [(&str, fn(&MapCell) -> f64, ColourMap, (f64, f64)); 5] = [
         (
             "drop: share of runs",

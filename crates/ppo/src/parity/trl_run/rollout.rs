@@ -16,6 +16,9 @@ use crate::{
     token_rewards, whiten, zip_rows,
 };
 
+/// Names and values of logged figures.
+type Figures = Vec<(&'static str, f64)>;
+
 /// A recorded rollout, and what is computed of it before the passes.
 pub struct Rolled {
     pub experience: Experience,
@@ -44,7 +47,7 @@ impl Replay<'_> {
         &self,
         update: &Node<'_>,
         parity: &mut Parity,
-    ) -> Result<(Rolled, Vec<(&'static str, f64)>), ParityError> {
+    ) -> Result<(Rolled, Figures), ParityError> {
         let ids = |key: &str| -> Result<Vec<Vec<u32>>, ParityError> {
             let rows = update.get(key)?.items()?;
             rows.iter()

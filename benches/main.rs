@@ -1,4 +1,4 @@
-//! Micro-benchmarks: every fused operation beside the one composed of burn's, a training step, and generation.
+//! Micro-benchmarks: every fused operation beside the one composed of burn's, a training step, generation, and the toy model.
 //!
 //! ```text
 //! cargo bench --bench main                      # all, about three minutes
@@ -19,6 +19,7 @@ mod rotary;
 mod support;
 mod swiglu;
 mod token_logps;
+mod toy;
 mod training_step;
 
 use std::time::Duration;
@@ -48,6 +49,7 @@ fn main() {
         adamw::bench(criterion);
         training_step::bench(criterion);
         generation::bench(criterion);
+        toy::bench(criterion);
         criterion.final_summary();
     });
 }

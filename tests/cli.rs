@@ -8,7 +8,7 @@ use crate::preflab::{Workplace, root, shortened};
 fn help_names_every_command() {
     let help = Workplace::new().snapshot(&["--help"]);
     assert!(help.starts_with("exit code: 0\n"), "{help}");
-    for command in ["run", "plan", "report", "metrics"] {
+    for command in ["run", "plan", "report", "toy", "metrics"] {
         assert!(
             help.contains(&format!("\n  {command} ")),
             "{command} in {help}"
@@ -356,4 +356,24 @@ fn the_readme_names_commands_that_exist() {
             "{line}"
         );
     }
+}
+
+#[test]
+fn toy_shows_its_settings_and_refuses_wrong_ones() {
+    let place = Workplace::new();
+    let shown = place.snapshot(&["toy", "--settings", "--seeds", "3", "--set", "rejected=own"]);
+    assert!(shown.starts_with("exit code: 0\n"), "{shown}");
+    assert!(
+        shown.contains("seeds = 3\n") && shown.contains("rejected = \"own\"\n"),
+        "{shown}"
+    );
+    let refused = place.snapshot(&["toy", "--set", "epoch=3"]);
+    assert!(refused.starts_with("exit code: 2\n"), "{refused}");
+    assert!(
+        refused.contains("unknown field `epoch`") && refused.contains("hint:"),
+        "{refused}"
+    );
+    let conflict = place.snapshot(&["toy", "--set", "arms.mine.preference.aot={}"]);
+    assert!(conflict.starts_with("exit code: 2\n"), "{conflict}");
+    assert!(conflict.contains("`arms.mine`"), "{conflict}");
 }

@@ -16,7 +16,7 @@ pub enum ToyError {
         text: String,
     },
     /// The settings do not parse.
-    #[error("{message}\n\nhint: `preflab toy --help` names the settings and their defaults")]
+    #[error("{message}\n\nhint: `preflab toy --settings` shows all settings")]
     Settings {
         /// What the parser said.
         message: String,

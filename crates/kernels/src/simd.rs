@@ -148,24 +148,44 @@ pub(crate) fn accumulate<const N: usize, const M: usize>(
     slices: [&[f32]; N],
     f: impl Fn([f32; N]) -> [f32; M],
 ) -> [f32; M] {
+    // Loops, not closures over arrays: these would be compiled for the portable level.
+    let n = slices[0].len();
     let mut lanes = [[0.0f32; LANES]; M];
-    let blocks = slices.map(|slice| slice.as_chunks::<LANES>());
-    for block in 0..blocks[0].0.len() {
-        let blocks = blocks.map(|(blocks, _)| &blocks[block]);
+    let mut inputs = [0.0f32; N];
+    let whole = n - n % LANES;
+    let mut start = 0;
+    while start < whole {
+        let mut blocks = [&[0.0f32; LANES]; N];
+        for i in 0..N {
+            blocks[i] = slices[i][start..]
+                .first_chunk::<LANES>()
+                .expect("slices of equal length");
+        }
         for lane in 0..LANES {
-            let terms = f(blocks.map(|block| block[lane]));
+            for i in 0..N {
+                inputs[i] = blocks[i][lane];
+            }
+            let terms = f(inputs);
             for m in 0..M {
                 lanes[m][lane] += terms[m];
             }
         }
+        start += LANES;
     }
-    for lane in 0..blocks[0].1.len() {
-        let terms = f(blocks.map(|(_, rest)| rest[lane]));
+    for lane in 0..n - whole {
+        for i in 0..N {
+            inputs[i] = slices[i][whole + lane];
+        }
+        let terms = f(inputs);
         for m in 0..M {
             lanes[m][lane] += terms[m];
         }
     }
-    lanes.map(|lanes| fold(lanes, |a, b| a + b))
+    let mut sums = [0.0; M];
+    for m in 0..M {
+        sums[m] = fold(lanes[m], |a, b| a + b);
+    }
+    sums
 }
 
 /// `Σ a·b`, in the order of [`accumulate`].

@@ -215,80 +215,65 @@ mod x86 {
         }
     }
 
+    // No closures here: they would be compiled without the instruction set.
+
     /// The transpose of eight rows: pairs of rows, pairs of pairs, then halves.
     #[inline(always)]
     unsafe fn turn_8(x: [__m256; 8]) -> [__m256; 8] {
+        let (mut pairs, mut fours, mut turned) = (x, x, x);
         // SAFETY: the caller runs with AVX2.
         unsafe {
-            let pairs: [__m256; 8] = std::array::from_fn(|i| {
-                let (a, b) = (x[i / 2 * 2], x[i / 2 * 2 + 1]);
-                if i % 2 == 0 {
-                    _mm256_unpacklo_ps(a, b)
-                } else {
-                    _mm256_unpackhi_ps(a, b)
+            for i in 0..4 {
+                pairs[2 * i] = _mm256_unpacklo_ps(x[2 * i], x[2 * i + 1]);
+                pairs[2 * i + 1] = _mm256_unpackhi_ps(x[2 * i], x[2 * i + 1]);
+            }
+            for g in 0..2 {
+                for i in 0..2 {
+                    let (a, b) = (pairs[4 * g + i], pairs[4 * g + i + 2]);
+                    fours[4 * g + 2 * i] = _mm256_shuffle_ps::<0x44>(a, b);
+                    fours[4 * g + 2 * i + 1] = _mm256_shuffle_ps::<0xee>(a, b);
                 }
-            });
-            let fours: [__m256; 8] = std::array::from_fn(|i| {
-                let (group, column) = (i / 4 * 4, i % 4);
-                let (a, b) = (pairs[group + column / 2], pairs[group + 2 + column / 2]);
-                if column % 2 == 0 {
-                    _mm256_shuffle_ps::<0x44>(a, b)
-                } else {
-                    _mm256_shuffle_ps::<0xee>(a, b)
-                }
-            });
-            std::array::from_fn(|column| {
-                let (a, b) = (fours[column % 4], fours[4 + column % 4]);
-                if column < 4 {
-                    _mm256_permute2f128_ps::<0x20>(a, b)
-                } else {
-                    _mm256_permute2f128_ps::<0x31>(a, b)
-                }
-            })
+            }
+            for i in 0..4 {
+                turned[i] = _mm256_permute2f128_ps::<0x20>(fours[i], fours[4 + i]);
+                turned[4 + i] = _mm256_permute2f128_ps::<0x31>(fours[i], fours[4 + i]);
+            }
         }
+        turned
     }
 
     /// The transpose of sixteen rows: pairs of rows, pairs of pairs, then quarters twice.
     #[inline(always)]
     unsafe fn turn_16(x: [__m512; 16]) -> [__m512; 16] {
+        let (mut pairs, mut fours, mut turned) = (x, x, x);
         // SAFETY: the caller runs with AVX-512.
         unsafe {
-            let pairs: [__m512; 16] = std::array::from_fn(|i| {
-                let (a, b) = (x[i / 2 * 2], x[i / 2 * 2 + 1]);
-                if i % 2 == 0 {
-                    _mm512_unpacklo_ps(a, b)
-                } else {
-                    _mm512_unpackhi_ps(a, b)
-                }
-            });
+            for i in 0..8 {
+                pairs[2 * i] = _mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]);
+                pairs[2 * i + 1] = _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]);
+            }
             // Quarter `l` of `fours[4g + i]` is column `4l + i` of rows `4g` to `4g + 3`.
-            let fours: [__m512; 16] = std::array::from_fn(|i| {
-                let (group, column) = (i / 4 * 4, i % 4);
-                let a = _mm512_castps_pd(pairs[group + column / 2]);
-                let b = _mm512_castps_pd(pairs[group + 2 + column / 2]);
-                _mm512_castpd_ps(if column % 2 == 0 {
-                    _mm512_unpacklo_pd(a, b)
-                } else {
-                    _mm512_unpackhi_pd(a, b)
-                })
-            });
-            // Quarters 0 and 2 (even) or 1 and 3 (odd) of two groups.
-            let even = |i: usize, g: usize| {
-                _mm512_shuffle_f32x4::<0x88>(fours[4 * g + i], fours[4 * g + 4 + i])
-            };
-            let odd = |i: usize, g: usize| {
-                _mm512_shuffle_f32x4::<0xdd>(fours[4 * g + i], fours[4 * g + 4 + i])
-            };
-            std::array::from_fn(|column| {
-                let i = column % 4;
-                match column / 4 {
-                    0 => _mm512_shuffle_f32x4::<0x88>(even(i, 0), even(i, 2)),
-                    1 => _mm512_shuffle_f32x4::<0x88>(odd(i, 0), odd(i, 2)),
-                    2 => _mm512_shuffle_f32x4::<0xdd>(even(i, 0), even(i, 2)),
-                    _ => _mm512_shuffle_f32x4::<0xdd>(odd(i, 0), odd(i, 2)),
+            for g in 0..4 {
+                for i in 0..2 {
+                    let a = _mm512_castps_pd(pairs[4 * g + i]);
+                    let b = _mm512_castps_pd(pairs[4 * g + i + 2]);
+                    fours[4 * g + 2 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                    fours[4 * g + 2 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
                 }
-            })
+            }
+            for i in 0..4 {
+                // Quarters 0 and 2, then 1 and 3, of the first two groups and of the last two.
+                let even_low = _mm512_shuffle_f32x4::<0x88>(fours[i], fours[4 + i]);
+                let even_high = _mm512_shuffle_f32x4::<0x88>(fours[8 + i], fours[12 + i]);
+                let odd_low = _mm512_shuffle_f32x4::<0xdd>(fours[i], fours[4 + i]);
+                let odd_high = _mm512_shuffle_f32x4::<0xdd>(fours[8 + i], fours[12 + i]);
+                turned[i] = _mm512_shuffle_f32x4::<0x88>(even_low, even_high);
+                turned[4 + i] = _mm512_shuffle_f32x4::<0x88>(odd_low, odd_high);
+                turned[8 + i] = _mm512_shuffle_f32x4::<0xdd>(even_low, even_high);
+                turned[12 + i] = _mm512_shuffle_f32x4::<0xdd>(odd_low, odd_high);
+            }
         }
+        turned
     }
 
     #[derive(Clone, Copy)]

@@ -168,21 +168,17 @@ unsafe fn loops<V: Vector>(a: View, b: View, mut c: Output, into: Into) {
     }
     let deep = k.min(BLOCK);
     let pack_a = a.col != 1;
-    let mut packed_a = Scratch::new(if pack_a {
-        m.next_multiple_of(V::ROWS) * deep
-    } else {
-        0
-    });
-    let mut packed_b = Scratch::new(WIDE * V::WIDTH * deep);
+    let mut packed_a = pack_a.then(|| Scratch::new(m.next_multiple_of(V::ROWS) * deep));
     // Few rows do not repay packing a matrix that can be read as it lies.
-    let b_in_place = b.col == 1 && m <= 2 * V::ROWS;
+    let in_place = b.col == 1 && !pack_a && m <= 2 * V::ROWS;
+    let mut packed_b = (!in_place).then(|| Scratch::new(WIDE * V::WIDTH * deep));
     let mut k0 = 0;
     while k0 < k {
         let depth = BLOCK.min(k - k0);
         let add = into == Into::Add || k0 > 0;
-        if pack_a {
+        if let Some(to) = &mut packed_a {
             // SAFETY: the scratch holds the whole block.
-            unsafe { pack::a::<V>(&a, k0, depth, packed_a.as_mut_ptr()) };
+            unsafe { pack::a::<V>(&a, k0, depth, to.as_mut_ptr()) };
         }
         let vectors = n.div_ceil(V::WIDTH);
         let mut vector = 0;
@@ -194,32 +190,30 @@ unsafe fn loops<V: Vector>(a: View, b: View, mut c: Output, into: Into) {
             };
             let j0 = vector * V::WIDTH;
             let cols = (wide * V::WIDTH).min(n - j0);
-            let whole = cols == wide * V::WIDTH;
             // SAFETY: all pointers stay within the views and the scratch; see each function.
             unsafe {
-                let in_place = b_in_place && whole;
-                let mut panel = if in_place {
-                    tile::Panel {
+                let panel = match &mut packed_b {
+                    None => tile::Panel {
                         from: b.at(k0, j0),
                         step: b.row,
-                        far: true,
-                    }
-                } else {
-                    pack::b::<V>(&b, k0, depth, j0, cols, wide, packed_b.as_mut_ptr());
-                    tile::Panel {
-                        from: packed_b.as_ptr(),
-                        step: wide * V::WIDTH,
-                        far: false,
+                        in_place,
+                    },
+                    Some(to) => {
+                        pack::b::<V>(&b, k0, depth, j0, cols, wide, to.as_mut_ptr());
+                        tile::Panel {
+                            from: to.as_ptr(),
+                            step: wide * V::WIDTH,
+                            in_place,
+                        }
                     }
                 };
                 let tail = cols - (wide - 1) * V::WIDTH;
                 let mut i0 = 0;
                 while i0 < m {
                     let rows = V::ROWS.min(m - i0);
-                    let rows_of_a = if pack_a {
-                        tile::Rows::Packed(packed_a.as_ptr().add(i0 * depth))
-                    } else {
-                        tile::Rows::Strided(a.at(i0, k0), a.row)
+                    let rows_of_a = match &packed_a {
+                        Some(a) => tile::Rows::Packed(a.as_ptr().add(i0 * depth)),
+                        None => tile::Rows::Strided(a.at(i0, k0), a.row),
                     };
                     let to = tile::To {
                         at: c.at(i0, j0),
@@ -229,7 +223,6 @@ unsafe fn loops<V: Vector>(a: View, b: View, mut c: Output, into: Into) {
                         add,
                     };
                     tile::any::<V>(rows, wide, depth, rows_of_a, panel, to);
-                    panel.far = false;
                     i0 += rows;
                 }
             }

@@ -17,11 +17,11 @@ pub(super) struct Panel {
     pub(super) from: *const f32,
     /// Elements from one term to the next.
     pub(super) step: usize,
-    /// Read where it lies and for the first time: the rows are far apart and must be asked for early.
-    pub(super) far: bool,
+    /// Read where it lies: rows are far apart and asked for early, and nothing stands behind the last column.
+    pub(super) in_place: bool,
 }
 
-/// Rows of a far panel asked for before they are used.
+/// Rows of a panel in place asked for before they are used.
 const AHEAD: usize = 16;
 
 /// Where a tile goes.
@@ -42,7 +42,8 @@ pub(super) struct To {
 ///
 /// # Safety
 ///
-/// `a` holds `rows` rows of `depth` terms, `b` holds `depth` rows of `wide` vectors, `to` is writable.
+/// `a` holds `rows` rows of `depth` terms, `b` holds `depth` rows of `wide` vectors (the last one as far as
+/// `to.tail` where it is read in place), `to` is writable; rows are packed only beside a packed panel.
 #[inline(always)]
 pub(super) unsafe fn any<V: Vector>(
     rows: usize,
@@ -82,9 +83,12 @@ unsafe fn at<V: Vector, const R: usize, const W: usize>(depth: usize, a: Rows, b
                 sum::<V, R, W, false>(depth, b, to, |r, k| from.wrapping_add(k * V::ROWS + r));
             }
             Rows::Strided(from, row) => {
-                let rows: [*const f32; R] = std::array::from_fn(|r| from.wrapping_add(r * row));
+                let mut rows = [from; R];
+                for (r, start) in rows.iter_mut().enumerate() {
+                    *start = from.wrapping_add(r * row);
+                }
                 let a = |r: usize, k: usize| rows[r].wrapping_add(k);
-                if b.far {
+                if b.in_place {
                     sum::<V, R, W, true>(depth, b, to, a);
                 } else {
                     sum::<V, R, W, false>(depth, b, to, a);
@@ -95,7 +99,7 @@ unsafe fn at<V: Vector, const R: usize, const W: usize>(depth: usize, a: Rows, b
 }
 
 #[inline(always)]
-unsafe fn sum<V: Vector, const R: usize, const W: usize, const FAR: bool>(
+unsafe fn sum<V: Vector, const R: usize, const W: usize, const IN_PLACE: bool>(
     depth: usize,
     b: Panel,
     to: To,
@@ -108,8 +112,13 @@ unsafe fn sum<V: Vector, const R: usize, const W: usize, const FAR: bool>(
         for k in 0..depth {
             let mut vectors = [V::zero(); W];
             for (w, vector) in vectors.iter_mut().enumerate() {
-                *vector = V::load(from.add(w * V::WIDTH));
-                if FAR {
+                let at = from.add(w * V::WIDTH);
+                *vector = if IN_PLACE && w + 1 == W {
+                    V::load_first(at, to.tail)
+                } else {
+                    V::load(at)
+                };
+                if IN_PLACE {
                     V::prefetch(from.wrapping_add(AHEAD * b.step + w * V::WIDTH));
                 }
             }

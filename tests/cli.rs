@@ -80,13 +80,13 @@ fn a_plan_for_people() {
       task data and tokenizer       1     0                   6    1 s
       supervised start              2     0                   3    1 s
       sft · evaluation              2     0                   1    1 s
-      candidates                    2     0                   2    2 s
+      candidates                    2     0                   2    1 s
       preference pairs              2     0                   2    2 s
-      reward model                  2     0                   1    4 s
-      ppo · training                2     0                   1    4 s
+      reward model                  2     0                   1    2 s
+      ppo · training                2     0                   1    2 s
       ppo · evaluation              2     0                   1    1 s
-      reference log-probs           2     0                   1    2 s
-      dpo · training                2     0                   1    2 s
+      reference log-probs           2     0                   1    1 s
+      dpo · training                2     0                   1    1 s
       dpo · evaluation              2     0                   1    1 s
 
     varied: method
@@ -97,7 +97,7 @@ fn a_plan_for_people() {
 
     model: about 91 thousand parameters (vocabulary of about 256)
     memory: about 73 MB for each stage at work
-    time: about 20 s on two cores
+    time: about 15 s on two cores
     ----- stderr -----
     ");
 }

@@ -10,6 +10,7 @@ mod output;
 mod progress;
 mod request;
 
+use std::ffi::{c_int, c_long};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -20,7 +21,18 @@ use crate::args::Arguments;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+unsafe extern "C" {
+    /// Sets an option of mimalloc, in the order of `mi_option_t` in its header.
+    fn mi_option_set(option: c_int, value: c_long);
+}
+
+/// `mi_option_purge_delay`: milliseconds until free memory goes back to the system; negative for never.
+const PURGE_DELAY: c_int = 15;
+
 fn main() -> ExitCode {
+    // SAFETY: the allocator's own function, which may be called at any time, with an option it has. Tensors freed in
+    // one step are taken again in the next: fetching their pages anew cost an eighth of a training step.
+    unsafe { mi_option_set(PURGE_DELAY, -1) };
     match commands::run(Arguments::parse()) {
         Ok(code) => code,
         Err(failure) => {

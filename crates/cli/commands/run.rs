@@ -1,7 +1,9 @@
 //! `preflab run`: an experiment from its file to its report.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
 
 use preflab_experiment::{Conclusion, Engine, Interrupt, Store, StoreError};
 use preflab_report::Written;
@@ -42,13 +44,14 @@ struct FailureLine<'a> {
 /// Plans, computes what is not on disk yet, reports.
 pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
     let request = Request::new(&arguments.experiment)?;
-    let runner = LocalRunner::new(request.device).map_err(Failure::request)?;
-    if let Some(threads) = arguments.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.get())
-            .build_global()
-            .map_err(Failure::work)?;
-    }
+    let threads = arguments
+        .threads
+        .or_else(|| thread::available_parallelism().ok())
+        .unwrap_or(NonZeroUsize::MIN);
+    let each = NonZeroUsize::new(threads.get() / arguments.jobs.get()).unwrap_or(NonZeroUsize::MIN);
+    let runner = LocalRunner::new(request.device)
+        .map_err(Failure::request)?
+        .with_threads(each);
     let interrupt = Interrupt::new();
     catch_signals(&interrupt).map_err(Failure::work)?;
     let store = Store::open(&request.directory).map_err(Failure::request)?;

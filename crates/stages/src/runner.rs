@@ -1,6 +1,7 @@
 //! The runner of real experiments: every stage on the trainers.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -44,6 +45,7 @@ pub(crate) const ROWS: usize = 128;
 #[derive(Debug)]
 pub struct LocalRunner {
     device: Device,
+    threads: usize,
 }
 
 impl LocalRunner {
@@ -54,7 +56,42 @@ impl LocalRunner {
     pub fn new(choice: DeviceChoice) -> Result<Self, DeviceError> {
         Ok(Self {
             device: choice.open()?,
+            threads: rayon::current_num_threads(),
         })
+    }
+
+    /// Computes each stage on this many threads instead of all; the results are the same.
+    pub fn with_threads(self, threads: NonZeroUsize) -> Self {
+        Self {
+            threads: threads.get(),
+            ..self
+        }
+    }
+
+    fn stage(&self, job: &Job<'_>) -> Result<StageOutcome, RunnerError> {
+        let run = Run {
+            job,
+            device: &self.device,
+        };
+        let given = match job.stage.kind {
+            StageKind::TaskData => run.task_data(),
+            StageKind::Sft => run.sft(),
+            StageKind::WeakerModel => run.weaker_model(),
+            StageKind::Candidates => run.candidates(StageKind::Sft, Stream::Candidates),
+            StageKind::WeakerCandidates => {
+                run.candidates(StageKind::WeakerModel, Stream::WeakerCandidates)
+            }
+            StageKind::Pairs => run.pairs(),
+            StageKind::ReferenceLogps => run.reference_logps(),
+            StageKind::RewardModel => run.reward_model(),
+            StageKind::Training => run.training(),
+            StageKind::Evaluation => run.evaluation(),
+        };
+        match given {
+            Ok(given) => Ok(outcome(given)),
+            Err(StageError::Train(TrainError::Stopped)) => Err(RunnerError::Interrupted),
+            Err(error) => Err(RunnerError::failed(error)),
+        }
     }
 }
 
@@ -82,30 +119,14 @@ impl Given {
 }
 
 impl Runner for LocalRunner {
+    /// A stage runs inside a thread pool of its own. Its operations share out work many times a millisecond: from outside
+    /// a pool each would wake a thread and wait for it, half as much time again for a small model.
     fn run(&self, job: &Job<'_>) -> Result<StageOutcome, RunnerError> {
-        let run = Run {
-            job,
-            device: &self.device,
-        };
-        let given = match job.stage.kind {
-            StageKind::TaskData => run.task_data(),
-            StageKind::Sft => run.sft(),
-            StageKind::WeakerModel => run.weaker_model(),
-            StageKind::Candidates => run.candidates(StageKind::Sft, Stream::Candidates),
-            StageKind::WeakerCandidates => {
-                run.candidates(StageKind::WeakerModel, Stream::WeakerCandidates)
-            }
-            StageKind::Pairs => run.pairs(),
-            StageKind::ReferenceLogps => run.reference_logps(),
-            StageKind::RewardModel => run.reward_model(),
-            StageKind::Training => run.training(),
-            StageKind::Evaluation => run.evaluation(),
-        };
-        match given {
-            Ok(given) => Ok(outcome(given)),
-            Err(StageError::Train(TrainError::Stopped)) => Err(RunnerError::Interrupted),
-            Err(error) => Err(RunnerError::failed(error)),
-        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .build()
+            .map_err(RunnerError::failed)?;
+        pool.install(|| self.stage(job))
     }
 }
 

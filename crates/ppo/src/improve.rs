@@ -76,6 +76,7 @@ impl Passes {
             for rows in self.minibatches(experience.examples.len(), epoch, streams) {
                 let cost = self.cost(learner, critic.as_ref(), experience, &rows);
                 if !allowance.holds(work, &cost) {
+                    statistics.exhausted = true;
                     return statistics;
                 }
                 statistics.epochs = epoch + 1;

@@ -61,6 +61,8 @@ pub struct ImprovementStatistics {
     pub epochs: usize,
     /// Whether the target KL ended it early.
     pub stopped: bool,
+    /// Whether the budget did.
+    pub exhausted: bool,
     /// Learning rate of the last policy update.
     pub learning_rate: f64,
     /// Log-probs of the first minibatch before any update, with the rows they belong to.

@@ -56,6 +56,29 @@ pub struct PolicyGradient<'s> {
     steps: u64,
 }
 
+/// What a rollout and the updates on it cost.
+struct Round {
+    sampling: Work,
+    updates: Work,
+    /// Whether the budget cut the updates short.
+    exhausted: bool,
+}
+
+impl Round {
+    /// The least that another round like it costs: its sampling, and one of its updates.
+    fn least(&self) -> Work {
+        let share = 1.0 / self.updates.updates.max(1) as f64;
+        let mut least = self.sampling;
+        least += Work {
+            updates: 1,
+            trained_tokens: (self.updates.trained_tokens as f64 * share) as u64,
+            flops: self.updates.flops * share,
+            ..Work::default()
+        };
+        least
+    }
+}
+
 /// A critic with its settings.
 struct Valued {
     critic: Critic,
@@ -156,9 +179,8 @@ impl<'s> PolicyGradient<'s> {
             if watch.stop() {
                 return Err(TrainError::Stopped);
             }
-            let before = self.work;
-            self.round(number, prompts, log, watch)?;
-            if !self.another_round(&before) {
+            let round = self.round(number, prompts, log, watch)?;
+            if round.exhausted || !self.allowance.holds(&self.work, &round.least()) {
                 break;
             }
         }
@@ -173,7 +195,7 @@ impl<'s> PolicyGradient<'s> {
         prompts: &[Vec<u32>],
         log: &mut dyn Sink,
         watch: &dyn Watch,
-    ) -> Result<(), TrainError> {
+    ) -> Result<Round, TrainError> {
         let before = self.work;
         let rollout = self.sample(number, prompts);
         self.finite(&rollout.scored.rewards, Metric::ObjectiveRawScores)?;
@@ -181,6 +203,8 @@ impl<'s> PolicyGradient<'s> {
         if number == 0 {
             self.stretch_schedules(&before, &rollout);
         }
+        let sampling = self.work.since(&before);
+        let sampled = self.work;
         let statistics = self.improve(number, &rollout, &estimated);
         self.record(&rollout, &estimated, &statistics, log)?;
         self.adapt(&rollout);
@@ -190,7 +214,11 @@ impl<'s> PolicyGradient<'s> {
             mean_sum(&rollout.log_ratios())
         );
         watch.progress(self.work.updates, self.learner.planned() as u64, &note);
-        Ok(())
+        Ok(Round {
+            sampling,
+            updates: self.work.since(&sampled),
+            exhausted: statistics.exhausted,
+        })
     }
 
     /// Step 1.
@@ -343,21 +371,6 @@ impl<'s> PolicyGradient<'s> {
             let warmup = self.recipe.warmup() * self.recipe.updates_each();
             valued.critic.stretch(planned.saturating_add(warmup));
         }
-    }
-
-    /// Whether the budget allows another rollout like the last one, and at least one update on it.
-    fn another_round(&self, before: &Work) -> bool {
-        let Work {
-            generated_tokens, ..
-        } = self.work.since(before);
-        self.allowance.holds(
-            &self.work,
-            &Work {
-                updates: 1,
-                generated_tokens,
-                ..Work::default()
-            },
-        )
     }
 
     fn record(

@@ -11,14 +11,20 @@
 //!
 //! # Reproducibility
 //!
-//! Kernels are compiled for AVX-512, AVX2 and the target's baseline, and chosen when the program runs. On machines of one
-//! instruction set results are bitwise equal across runs and numbers of threads: every sum has one fixed order. A token's
-//! result does not depend on the other tokens of a batch. Across instruction sets results agree to rounding.
+//! Kernels are compiled for AVX-512, AVX2 and the target's baseline, and chosen when the program runs ([`Level`]). Every
+//! sum has one fixed order, whatever the number of threads and the width of the vectors: results are bitwise equal across
+//! runs, numbers of threads, and machines with fused multiply-add. Without it they agree to rounding. What a token gives
+//! does not depend on the other tokens of a batch.
+//!
+//! # Threads
+//!
+//! Work is shared between the threads of rayon's current pool. Call from within one (`ThreadPool::install`): from outside,
+//! every operation wakes a thread and waits for it.
 //!
 //! # Adding an operation
 //!
 //! One file: the public function, its composed form, the extension trait with the flex kernel, and a test that compares
-//! the two (see [`rms_norm`]).
+//! the two (see [`rms_norm()`]).
 
 mod adamw;
 mod attention;
@@ -48,5 +54,6 @@ pub use linear::linear;
 pub use path::{Path, path, with_path};
 pub use rms_norm::rms_norm;
 pub use rotary::rotary;
+pub use simd::Level;
 pub use swiglu::swiglu;
 pub use token_logps::token_logps;

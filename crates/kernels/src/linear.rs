@@ -7,7 +7,7 @@ use burn::tensor::{Shape, Tensor};
 use burn_flex::FlexTensor;
 
 use crate::flex::{contiguous, differentiable, floats, tensor, unwritten};
-use crate::gemm::{self, Into, Output, View};
+use crate::gemm::{self, Output, Store, View};
 use crate::matrix::{like, view};
 use crate::path::fused;
 use crate::rows;
@@ -94,9 +94,9 @@ fn forward(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Fl
             let bias = floats(bias);
             y.chunks_exact_mut(o.max(1))
                 .for_each(|row| row.copy_from_slice(bias));
-            Into::Add
+            Store::Add
         }
-        None => Into::Overwrite,
+        None => Store::Overwrite,
     };
     gemm::parallel(
         Level::best(),
@@ -126,7 +126,7 @@ fn backward(
             rows_of_dy,
             view(weight).t(),
             Output::new(&mut dx, n, i),
-            Into::Overwrite,
+            Store::Overwrite,
         );
         tensor(dx, Shape::from([n, i]))
     });
@@ -137,7 +137,7 @@ fn backward(
             } else {
                 (rows_of_x, rows_of_dy)
             };
-            gemm::parallel(level, left.t(), right, out, Into::Overwrite);
+            gemm::parallel(level, left.t(), right, out, Store::Overwrite);
         })
     });
     [dx, dweight]

@@ -21,12 +21,16 @@ thread_local! {
 
 /// The path in force on this thread: that of the innermost [`with_path`], or else [`Path::Composed`] if the environment
 /// variable `PREFLAB_KERNELS` is `composed`, or else [`Path::Fused`].
+///
+/// # Panics
+/// If the variable is neither `composed` nor `fused`.
 pub fn path() -> Path {
     static DEFAULT: OnceLock<Path> = OnceLock::new();
     HERE.get().unwrap_or_else(|| {
         *DEFAULT.get_or_init(|| match std::env::var("PREFLAB_KERNELS").as_deref() {
             Ok("composed") => Path::Composed,
-            Ok(_) | Err(_) => Path::Fused,
+            Ok("fused") | Err(_) => Path::Fused,
+            Ok(other) => panic!("PREFLAB_KERNELS is `fused` or `composed`, found `{other}`"),
         })
     })
 }

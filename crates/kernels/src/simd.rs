@@ -1,8 +1,8 @@
 //! Instruction sets, found at run time.
 //!
 //! Every kernel takes the [`Level`] to run at as its first argument and is compiled once per level, so that one binary
-//! uses AVX-512 where the machine has it and still runs where it does not. Results are bitwise reproducible at one level
-//! and agree across levels to rounding: vector widths and fused multiply-adds differ.
+//! uses AVX-512 where the machine has it and still runs where it does not. The order of every sum is the same at all
+//! levels: those with fused multiply-add give the same bits, the others agree to rounding.
 
 use std::sync::OnceLock;
 
@@ -18,15 +18,31 @@ pub enum Level {
 }
 
 impl Level {
-    /// The best level this machine has. Found once per process.
+    /// The best level this machine has, or a lower one that the environment variable `PREFLAB_SIMD` names (`portable`,
+    /// `avx2`). Found once per process.
+    ///
+    /// # Panics
+    /// If the variable names no level of this machine.
     pub fn best() -> Self {
         static BEST: OnceLock<Level> = OnceLock::new();
         *BEST.get_or_init(|| {
-            Self::available()
-                .last()
-                .copied()
-                .expect("the portable level is always available")
+            let available = Self::available();
+            let best = available.last().copied();
+            let chosen = match std::env::var("PREFLAB_SIMD") {
+                Ok(name) => available.into_iter().find(|level| level.name() == name),
+                Err(_) => best,
+            };
+            chosen.expect("PREFLAB_SIMD is `portable`, `avx2` or `avx512`, and the machine has it")
         })
+    }
+
+    /// As in reports and in `PREFLAB_SIMD`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
     }
 
     /// Every level this machine has, the portable one first.

@@ -10,7 +10,7 @@ use burn::tensor::{Int, Shape, Tensor, activation};
 use burn_flex::FlexTensor;
 
 use crate::flex::{contiguous, differentiable, floats, integers, tensor, unwritten};
-use crate::gemm::{self, Into, Output, View};
+use crate::gemm::{self, Output, Store, View};
 use crate::matrix::{like, view};
 use crate::path::fused;
 use crate::rows::{self, Shared};
@@ -157,7 +157,7 @@ impl Rows {
             hidden,
             view(&self.weight).t(),
             Output::new(to, chunk.len(), self.v),
-            Into::Overwrite,
+            Store::Overwrite,
         );
     }
 
@@ -205,7 +205,7 @@ impl Rows {
         let mut dhidden = hidden_wanted.then(|| unwritten(n * d));
         let mut chunks = |dweight: Option<(Output, bool)>| {
             let mut dweight = dweight;
-            let mut into = Into::Overwrite;
+            let mut into = Store::Overwrite;
             for chunk in self.chunks() {
                 let mut logits = Scratch::new(chunk.len() * v);
                 self.logits(&chunk, &mut logits);
@@ -229,7 +229,7 @@ impl Rows {
                 if let Some(dhidden) = &mut dhidden {
                     let to = &mut dhidden[chunk.start * d..chunk.end * d];
                     let to = Output::new(to, chunk.len(), d);
-                    gemm::parallel(level, dlogits, view(&self.weight), to, Into::Overwrite);
+                    gemm::parallel(level, dlogits, view(&self.weight), to, Store::Overwrite);
                 }
                 if let Some((to, transposed)) = &mut dweight {
                     let hidden = View::new(&hidden[chunk.start * d..chunk.end * d], chunk.len(), d);
@@ -239,10 +239,10 @@ impl Rows {
                         (dlogits, hidden)
                     };
                     gemm::parallel(level, left.t(), right, to.reborrow(), into);
-                    into = Into::Add;
+                    into = Store::Add;
                 }
             }
-            if let (Some((to, _)), Into::Overwrite) = (&mut dweight, into) {
+            if let (Some((to, _)), Store::Overwrite) = (&mut dweight, into) {
                 to.fill_zero();
             }
         };

@@ -9,7 +9,7 @@ use super::side::{Side, parts};
 use super::softmax::{probabilities, score_gradients};
 use super::{Heads, Segment, Tokens};
 use crate::flex::tensor;
-use crate::gemm::{self, Into, Output, View};
+use crate::gemm::{self, Output, Store, View};
 use crate::rows::Shared;
 use crate::scratch::Scratch;
 use crate::simd::Level;
@@ -103,7 +103,7 @@ impl Heads {
                     q,
                     keys_across.columns(columns.clone()),
                     Output::new(p, rows, width),
-                    Into::Overwrite,
+                    Store::Overwrite,
                 );
                 let across = values_across.columns(columns.clone());
                 gemm::serial(
@@ -111,7 +111,7 @@ impl Heads {
                     output_gradient,
                     across,
                     Output::new(dp, rows, width),
-                    Into::Overwrite,
+                    Store::Overwrite,
                 );
                 for (row, (p, dp)) in p
                     .chunks_exact_mut(width)
@@ -126,19 +126,19 @@ impl Heads {
                 let (p, ds) = (View::new(p, rows, width), View::new(dp, rows, width));
                 // SAFETY: every query and head, and every key of a group and key-value head, belongs to one task.
                 unsafe {
-                    let mut into = Into::Overwrite;
+                    let mut into = Store::Overwrite;
                     for part in parts(segment, columns.clone()) {
                         let local =
                             part.columns.start - columns.start..part.columns.end - columns.start;
                         let ds = ds.columns(local.clone());
                         let dq = Output::raw(to.q.at((first * h + head) * e), rows, e, h * e);
                         gemm::serial(level, ds, key_side.view(&part), dq, into);
-                        into = Into::Add;
+                        into = Store::Add;
                         let at = (part.token * g + kv) * e;
                         let dk = Output::raw(to.k.at(at), local.len(), e, g * e);
-                        gemm::serial(level, ds.t(), q, dk, Into::Add);
+                        gemm::serial(level, ds.t(), q, dk, Store::Add);
                         let dv = Output::raw(to.v.at(at), local.len(), e, g * e);
-                        gemm::serial(level, p.columns(local).t(), output_gradient, dv, Into::Add);
+                        gemm::serial(level, p.columns(local).t(), output_gradient, dv, Store::Add);
                     }
                 }
             }

@@ -8,7 +8,7 @@ use super::side::{Side, parts};
 use super::softmax::{exponentials, scaled};
 use super::{Heads, Segment};
 use crate::flex::tensor;
-use crate::gemm::{self, Into, Output, View};
+use crate::gemm::{self, Output, Store, View};
 use crate::rows::Shared;
 use crate::scratch::Scratch;
 use crate::simd::Level;
@@ -127,7 +127,7 @@ impl Heads {
             rows.q,
             across.columns(columns.clone()),
             Output::new(&mut scores, count, width),
-            Into::Overwrite,
+            Store::Overwrite,
         );
         let mut sums = Scratch::new(count);
         for (row, (scores, sum)) in scores
@@ -146,7 +146,7 @@ impl Heads {
             unsafe { to.log_sums.slice(at..at + 1)[0] = log_sum };
         }
         let scores = View::new(&scores, count, width);
-        let mut into = Into::Overwrite;
+        let mut into = Store::Overwrite;
         for part in parts(segment, columns.clone()) {
             let local = part.columns.start - columns.start..part.columns.end - columns.start;
             // SAFETY: as above.
@@ -159,7 +159,7 @@ impl Heads {
                 output,
                 into,
             );
-            into = Into::Add;
+            into = Store::Add;
         }
         for (row, sum) in sums.iter().enumerate() {
             let at = (rows.place + row * rows.step) * e;

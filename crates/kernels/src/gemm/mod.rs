@@ -28,7 +28,7 @@ const WIDE: usize = 3;
 
 /// Whether a product overwrites its output or adds to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Into {
+pub(crate) enum Store {
     /// `C ← A·B`.
     Overwrite,
     /// `C ← C + A·B`.
@@ -36,20 +36,20 @@ pub(crate) enum Into {
 }
 
 /// `A·B` on the calling thread.
-pub(crate) fn serial(level: Level, a: View, b: View, c: Output, into: Into) {
+pub(crate) fn serial(level: Level, a: View, b: View, c: Output, store: Store) {
     check(&a, &b, &c);
     // SAFETY: `check` compared the sizes, views are within their slices, and `level` is one the machine has.
-    unsafe { run(level, a, b, c, into) }
+    unsafe { run(level, a, b, c, store) }
 }
 
 /// `A·B` on as many threads as pay.
-pub(crate) fn parallel(level: Level, a: View, b: View, mut c: Output, into: Into) {
+pub(crate) fn parallel(level: Level, a: View, b: View, mut c: Output, store: Store) {
     check(&a, &b, &c);
     let (m, n, k) = (a.rows, b.cols, a.cols);
     let threads = rayon::current_num_threads();
     if threads == 1 || m * n * k < WORTH_SHARING {
         // SAFETY: as in `serial`.
-        unsafe { run(level, a, b, c, into) }
+        unsafe { run(level, a, b, c, store) }
         return;
     }
     let panel = WIDE * width(level);
@@ -85,7 +85,7 @@ pub(crate) fn parallel(level: Level, a: View, b: View, mut c: Output, into: Into
         .into_par_iter()
         .with_max_len(1)
         // SAFETY: as in `serial`.
-        .for_each(|(a, b, c)| unsafe { run(level, a, b, c, into) });
+        .for_each(|(a, b, c)| unsafe { run(level, a, b, c, store) });
 }
 
 /// `0..n` in at most `pieces` ranges whose bounds are multiples of `unit`.
@@ -135,12 +135,12 @@ fn rows(level: Level) -> usize {
 
 at_every_level! {
     /// A product on the calling thread.
-    unsafe fn run(a: View, b: View, c: Output, into: Into) = blocks
+    unsafe fn run(a: View, b: View, c: Output, store: Store) = blocks
 }
 
 /// The product itself, or that of the transposes.
 #[inline(always)]
-unsafe fn blocks<V: Vector>(a: View, b: View, c: Output, into: Into) {
+unsafe fn blocks<V: Vector>(a: View, b: View, c: Output, store: Store) {
     let (m, n) = (a.rows, b.cols);
     if m == 0 || n == 0 {
         return;
@@ -153,15 +153,15 @@ unsafe fn blocks<V: Vector>(a: View, b: View, c: Output, into: Into) {
         (a, b, c)
     };
     // SAFETY: the caller's.
-    unsafe { loops::<V>(a, b, c, into) };
+    unsafe { loops::<V>(a, b, c, store) };
 }
 
 /// The loops around a tile: blocks of `k`, panels of columns, rows.
 #[inline(always)]
-unsafe fn loops<V: Vector>(a: View, b: View, mut c: Output, into: Into) {
+unsafe fn loops<V: Vector>(a: View, b: View, mut c: Output, store: Store) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
     if k == 0 {
-        if into == Into::Overwrite {
+        if store == Store::Overwrite {
             c.fill_zero();
         }
         return;
@@ -175,7 +175,7 @@ unsafe fn loops<V: Vector>(a: View, b: View, mut c: Output, into: Into) {
     let mut k0 = 0;
     while k0 < k {
         let depth = BLOCK.min(k - k0);
-        let add = into == Into::Add || k0 > 0;
+        let add = store == Store::Add || k0 > 0;
         if let Some(to) = &mut packed_a {
             // SAFETY: the scratch holds the whole block.
             unsafe { pack::a::<V>(&a, k0, depth, to.as_mut_ptr()) };
@@ -296,13 +296,13 @@ mod tests {
                         left,
                         right,
                         Output::new(&mut c, m, n),
-                        Into::Overwrite,
+                        Store::Overwrite,
                     );
                     assert_eq!(
                         c, expected,
                         "{level:?} {m} {n} {k}, turned {a_turned} {b_turned}"
                     );
-                    parallel(level, left, right, Output::new(&mut c, m, n), Into::Add);
+                    parallel(level, left, right, Output::new(&mut c, m, n), Store::Add);
                     let twice: Vec<f32> = expected.iter().map(|x| 2.0 * x).collect();
                     assert_eq!(c, twice, "{level:?} {m} {n} {k}, added");
                 }
@@ -322,13 +322,35 @@ mod tests {
                 View::new(&a, m, k),
                 View::new(&b, k, n),
                 Output::strided(&mut c, m, n, row),
-                Into::Overwrite,
+                Store::Overwrite,
             );
             for (i, line) in c.chunks(row).enumerate() {
                 assert_eq!(line[..n], expected[i * n..(i + 1) * n], "{level:?}");
                 assert!(line[n..].iter().all(|&x| x == 7.0), "{level:?}");
             }
         }
+    }
+
+    #[test]
+    fn levels_with_fused_multiply_add_give_the_same_bits() {
+        let (m, n, k) = (37, 75, 300);
+        let numbers = |count: usize| {
+            (0..count)
+                .map(|i| ((i * 7919) % 1009) as f32 * 1e-3 - 0.5)
+                .collect::<Vec<_>>()
+        };
+        let (a, b) = (numbers(m * k), numbers(k * n));
+        let products: Vec<Vec<f32>> = Level::available()
+            .into_iter()
+            .filter(|&level| level != Level::Portable || cfg!(target_arch = "aarch64"))
+            .map(|level| {
+                let mut c = vec![0.0; m * n];
+                let (a, b) = (View::new(&a, m, k), View::new(&b, k, n));
+                serial(level, a, b, Output::new(&mut c, m, n), Store::Overwrite);
+                c
+            })
+            .collect();
+        assert!(products.windows(2).all(|pair| pair[0] == pair[1]));
     }
 
     #[test]
@@ -348,7 +370,7 @@ mod tests {
                 left,
                 right,
                 Output::new(&mut one, m, n),
-                Into::Overwrite,
+                Store::Overwrite,
             );
             for threads in [2, 3, 8] {
                 let pool = rayon::ThreadPoolBuilder::new()
@@ -361,7 +383,7 @@ mod tests {
                         left,
                         right,
                         Output::new(&mut many, m, n),
-                        Into::Overwrite,
+                        Store::Overwrite,
                     )
                 });
                 assert!(one == many, "{level:?}, {threads} threads");

@@ -140,15 +140,7 @@ fn train(
         data: &data,
     };
     let stop = vec![data.tokenizer().eos()];
-    let trainer = PolicyGradient::new(
-        recipe,
-        policy,
-        value,
-        &scorer,
-        stop,
-        run.streams(),
-        budget,
-    );
+    let trainer = PolicyGradient::new(recipe, policy, value, &scorer, stop, run.streams(), budget);
     let (policy, work) = trainer.run(&prompts, log, run)?;
     models::save(
         &policy.valid(),

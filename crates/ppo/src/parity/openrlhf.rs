@@ -11,8 +11,8 @@ use super::leaf::{self, constant, gradient, mask, number};
 use super::trl::clipped_share;
 use super::{EXACT, SINGLE, subject};
 use crate::{
-    KlBounds, PolicyBatch, Rows, SampledKl, Totals, aggregate, kept, kl_terms, mean, policy_loss,
-    rollout_weights, token_rewards, value_loss, zip_rows,
+    KlBounds, PolicyBatch, Rows, SampledKl, Totals, aggregate, dual_clip, kept, kl_terms, mean,
+    policy_loss, rollout_weights, token_rewards, value_loss, zip_rows,
 };
 
 const OPENRLHF: &str = "OpenRLHF";
@@ -121,14 +121,11 @@ pub(super) fn policy(
             .find("token_level_loss")?
             .map_or(Ok(true), |on| on.truth())?;
     let correction = correction(&settings)?;
+    let dual = given("dual_clip")?.map(Positive::of);
     let loss = if sequence {
         PolicyLoss::Gspo(RatioBounds { low, high })
     } else {
-        PolicyLoss::Clipped(RatioClip {
-            low,
-            high,
-            dual: given("dual_clip")?.map(Positive::of),
-        })
+        PolicyLoss::Clipped(RatioClip { low, high, dual })
     };
 
     let logps = leaf::leaf(&new);
@@ -145,7 +142,15 @@ pub(super) fn policy(
         advantages: constant(&advantages),
         mask: mask(&counts),
     };
-    let losses = policy_loss(loss, &batch);
+    let losses = match (sequence, dual) {
+        // Its dual clip applies to GSPO as well.
+        (true, Some(dual)) => dual_clip(
+            policy_loss(loss, &batch),
+            batch.advantages.clone(),
+            dual.get(),
+        ),
+        (true, None) | (false, _) => policy_loss(loss, &batch),
+    };
     let weights = match sequence {
         true => None,
         false => rollout_weights(&kept(&old, &counts), &kept(&rollout, &counts), correction),

@@ -11,7 +11,7 @@ use preflab_config::{
 use preflab_training::parity::{Node, Parity, ParityError};
 
 use super::leaf::{self, constant, gradient, mask, number, padded, prefix_mask, prefixes};
-use super::{EXACT, subject};
+use super::{EXACT, SINGLE, subject};
 use crate::{
     Centre, ClipCounts, KlController, Moments, PolicyBatch, Rows, SampledKl, ScoreShaper, Totals,
     Variance, aggregate, clip_counts, gae_rows, kept, map_rows, mean, mean_sum, policy_loss,
@@ -24,6 +24,7 @@ const INVALID_LOGPROB: f64 = 1.0;
 
 /// The settings of a case.
 struct Config {
+    tolerance: f64,
     shaping: RewardShaping,
     estimator: SampledKl,
     kl_coef: f64,
@@ -37,7 +38,8 @@ struct Config {
 }
 
 impl Config {
-    fn read(node: &Node<'_>) -> Result<Self, ParityError> {
+    fn read(case: &Node<'_>) -> Result<Self, ParityError> {
+        let node = case.get("config")?;
         node.only(&[
             "missing_eos_penalty",
             "kl_estimator",
@@ -56,7 +58,9 @@ impl Config {
             .find("missing_eos_penalty")?
             .map(|penalty| penalty.number())
             .transpose()?;
+        let single = case.get("dtype")?.text()?.contains("32");
         Ok(Self {
+            tolerance: if single { SINGLE } else { EXACT },
             shaping: RewardShaping {
                 missing_eos: penalty.map(|penalty| MissingEos::Subtract(NonNegative::of(penalty))),
                 ..RewardShaping::default()
@@ -114,7 +118,7 @@ pub(super) fn update(case: &Node<'_>, parity: &mut Parity) -> Result<(), ParityE
         "update",
         "objective_metrics",
     ])?;
-    let config = Config::read(&case.get("config")?)?;
+    let config = Config::read(case)?;
     let experience = rollout(case, &config, parity)?;
     minibatch(case, &config, &experience, parity)
 }
@@ -177,7 +181,10 @@ fn rollout(
     let advantages = whiten(&prefixes(&advantages, &lengths), Whitening::Centre);
     let penalty = map_rows(&kl, |kl| -config.kl_coef * kl);
 
-    let mut compare = parity.case(subject("rewards, GAE, whitening", TRL, EXACT), &theirs);
+    let mut compare = parity.case(
+        subject("rewards, GAE, whitening", TRL, config.tolerance),
+        &theirs,
+    );
     for key in theirs.keys()? {
         let node = theirs.get(key)?;
         match key {
@@ -245,7 +252,7 @@ fn rollout(
         .map(|&length| (columns - length) as f64)
         .sum::<f64>()
         / lengths.len() as f64;
-    let mut compare = parity.case(subject("objective/*", TRL, EXACT), &theirs);
+    let mut compare = parity.case(subject("objective/*", TRL, config.tolerance), &theirs);
     for key in theirs.keys()? {
         let ours = match key {
             "mean_kl" => mean_sum(&kl),
@@ -340,7 +347,7 @@ fn minibatch(
         crate::entropy(logits.clone().inner(), config.temperature).reshape([rows, columns]);
 
     let mut compare = parity.case(
-        subject("clipped policy and value loss", TRL, EXACT),
+        subject("clipped policy and value loss", TRL, config.tolerance),
         &theirs,
     );
     for key in theirs.keys()? {

@@ -21,14 +21,18 @@ pub fn clipped_surrogate(batch: &PolicyBatch, clip: RatioClip) -> Tensor<2> {
     let losses = larger(gain.clone() * ratio, gain.clone() * clamped);
     match clip.dual {
         None => losses,
-        Some(dual) => {
-            let bound = gain.clone() * dual.get();
-            let held = gain
-                .greater_elem(0.0)
-                .bool_and(losses.clone().greater(bound.clone()));
-            losses.mask_where(held, bound)
-        }
+        Some(dual) => dual_clip(losses, batch.advantages.clone(), dual.get()),
     }
+}
+
+/// The smaller of a loss and `-dual A` where `A < 0`, the loss itself elsewhere, `[b, t]`.
+///
+/// Ye et al. 2019, [arXiv:1912.09729](https://arxiv.org/abs/1912.09729), eq. 5.
+pub fn dual_clip(losses: Tensor<2>, advantages: Tensor<2>, dual: f64) -> Tensor<2> {
+    let negative = advantages.clone().lower_elem(0.0);
+    let bound = advantages * -dual;
+    let held = negative.bool_and(losses.clone().greater(bound.clone()));
+    losses.mask_where(held, bound)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ mod sapo;
 pub use batch::{MAX_LOG_RATIO, PolicyBatch};
 pub use cispo::cispo;
 pub use clip_counts::{ClipCounts, clip_counts};
-pub use clipped::clipped_surrogate;
+pub use clipped::{clipped_surrogate, dual_clip};
 pub use dro::dro;
 pub use geo_mean::geo_mean;
 pub use gspo::{gspo, gspo_token};

@@ -7,14 +7,14 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use preflab_config::{
-    BradleyTerry, Count, FlipProbability, Momentum, NonNegative, OptimizerSettings, Positive,
-    RewardMargin, RewardObjective, RewardSettings, Schedule,
+    BradleyTerry, Count, FlipProbability, NonNegative, RewardMargin, RewardObjective,
+    RewardSettings,
 };
 use preflab_data::{Pair, TokenPair};
 use preflab_stats::mean;
 use preflab_training::Order;
 use preflab_training::parity::{
-    GoldenFile, Node, Parity, ParityError, compare_weights, weights_digest,
+    GoldenFile, Node, Parity, ParityError, TrainingArguments, compare_weights, weights_digest,
 };
 use preflab_transformer::{ScalarModel, checkpoint};
 
@@ -44,52 +44,32 @@ pub(super) fn run(directory: &Path, parity: &mut Parity) -> Result<(), ParityErr
 }
 
 /// The settings of a run, as far as they decide its numbers.
-struct Config {
-    settings: RewardSettings,
-    steps: usize,
-}
-
-fn config(node: &Node<'_>, margins: bool) -> Result<Config, ParityError> {
-    let number = |key: &str| node.get(key)?.number();
-    let schedule = node.get("lr_scheduler_type")?;
-    let micro = node.get("per_device_train_batch_size")?.index()?;
-    let optimizer = OptimizerSettings {
-        learning_rate: Positive::of(number("learning_rate")?),
-        betas: [
-            Momentum::of(number("adam_beta1")?),
-            Momentum::of(number("adam_beta2")?),
-        ],
-        epsilon: Positive::of(number("adam_epsilon")?),
-        weight_decay: NonNegative::of(number("weight_decay")?),
-        max_grad_norm: NonNegative::of(number("max_grad_norm")?),
-        schedule: match schedule.text()? {
-            "constant" | "constant_with_warmup" => Schedule::Constant,
-            "linear" => Schedule::Linear,
-            "cosine" => Schedule::Cosine,
-            other => return Err(schedule.unknown(other)),
-        },
-        warmup: node.get("warmup_steps")?.index()?,
-    };
-    let centre = node
+fn settings(
+    config: &Node<'_>,
+    arguments: &TrainingArguments,
+    margins: bool,
+) -> Result<RewardSettings, ParityError> {
+    let centre = config
         .find("center_rewards_coefficient")?
         .map_or(Ok(0.0), |centre| centre.number())?;
-    Ok(Config {
-        settings: RewardSettings {
-            objective: RewardObjective::BradleyTerry(BradleyTerry {
-                margin: if margins {
-                    RewardMargin::PerPair(NonNegative::of(1.0))
-                } else {
-                    RewardMargin::None
-                },
-                centre: NonNegative::of(centre),
-                label_smoothing: FlipProbability::of(0.0),
-            }),
-            batch_size: Count::of(micro * node.get("gradient_accumulation_steps")?.index()?),
-            micro_batch_size: Some(Count::of(micro)),
-            optimizer,
-            ..RewardSettings::default()
-        },
-        steps: node.get("max_steps")?.index()?,
+    let margin = if margins {
+        RewardMargin::PerPair(NonNegative::of(1.0))
+    } else {
+        RewardMargin::None
+    };
+    Ok(RewardSettings {
+        objective: RewardObjective::BradleyTerry(BradleyTerry {
+            margin,
+            centre: NonNegative::of(centre),
+            label_smoothing: FlipProbability::of(0.0),
+        }),
+        batch_size: Count::of(arguments.micro_batch * arguments.accumulation),
+        micro_batch_size: Some(Count::of(arguments.micro_batch)),
+        optimizer: arguments.optimizer,
+        // As many passes as there are steps: the schedule is stretched over the steps recorded.
+        epochs: Count::of(arguments.steps),
+        max_updates: Some(Count::of(arguments.steps)),
+        ..RewardSettings::default()
     })
 }
 
@@ -125,21 +105,11 @@ struct Recorded<'a> {
     root: &'a Node<'a>,
     pairs: Vec<TokenPair>,
     settings: RewardSettings,
-    steps: usize,
+    /// The rows of each step.
+    batches: Vec<Vec<usize>>,
 }
 
 impl Recorded<'_> {
-    /// The rows of a step; a pass ends with what is left, which may be a smaller batch.
-    fn rows(&self, step: usize) -> Vec<usize> {
-        let batch = self.settings.batch_size.get();
-        let place = step % self.steps_of_a_pass() * batch;
-        (place..(place + batch).min(self.pairs.len())).collect()
-    }
-
-    fn steps_of_a_pass(&self) -> usize {
-        self.pairs.len().div_ceil(self.settings.batch_size.get())
-    }
-
     fn trainer(&self, model: &ScalarModel) -> RewardTrainer {
         let batch_size = self.settings.batch_size.get();
         let order = Order::Sequential {
@@ -178,7 +148,7 @@ impl Recorded<'_> {
                 .map(|row| first[0] + rise * (row % period) as f64)
                 .collect()
         };
-        if first.len() >= rows || self.steps < 2 {
+        if first.len() >= rows || self.batches.len() < 2 {
             return Ok(Some(repeating(rows)));
         }
         let logged = self.log(1)?.get("loss")?.number()?;
@@ -190,8 +160,8 @@ impl Recorded<'_> {
                 gold_margins: Some(&margins),
             };
             let mut trainer = self.trainer(model);
-            trainer.step(&self.rows(0), data);
-            let loss = mean(&trainer.step(&self.rows(1), data).losses);
+            trainer.step(&self.batches[0], data);
+            let loss = mean(&trainer.step(&self.batches[1], data).losses);
             if (loss - logged).abs() < best.0 {
                 best = ((loss - logged).abs(), period);
             }
@@ -219,18 +189,12 @@ fn replay(directory: &Path, root: &Node<'_>, parity: &mut Parity) -> Result<(), 
         .map(pair)
         .collect::<Result<_, _>>()?;
     let margins = root.get("first_batch")?.find("margin")?.is_some();
-    let Config { settings, steps } = config(&root.get("config")?, margins)?;
-    // As many passes as there are steps: the schedule is stretched over the steps recorded.
-    let settings = RewardSettings {
-        epochs: Count::of(steps),
-        max_updates: Some(Count::of(steps)),
-        ..settings
-    };
+    let arguments = TrainingArguments::read(&root.get("config")?)?;
     let recorded = Recorded {
         root,
+        settings: settings(&root.get("config")?, &arguments, margins)?,
+        batches: arguments.batches(pairs.len()),
         pairs,
-        settings,
-        steps,
     };
 
     let start = root.get("start")?;
@@ -252,30 +216,29 @@ fn replay(directory: &Path, root: &Node<'_>, parity: &mut Parity) -> Result<(), 
     };
     let mut trainer = recorded.trainer(&model);
     let (mut tokens, mut losses) = (0.0, Vec::new());
-    for step in 0..steps {
-        let taken = recorded.rows(step);
-        let measured = trainer.step(&taken, data);
+    let of_pass = recorded
+        .pairs
+        .len()
+        .div_ceil(arguments.micro_batch * arguments.accumulation);
+    for (step, taken) in recorded.batches.iter().enumerate() {
+        let measured = trainer.step(taken, data);
         tokens += taken
             .iter()
             .map(|&row| trained_tokens(&recorded.pairs[row]))
             .sum::<f64>();
         losses.push(mean(&measured.losses));
-        let epoch = (step + 1) as f64 / recorded.steps_of_a_pass() as f64;
-        let micro = recorded
-            .settings
-            .micro_batch_size
-            .map_or(taken.len(), Count::get);
+        let epoch = (step + 1) as f64 / of_pass as f64;
         compare(
             &recorded.log(step)?,
             &measured,
-            micro,
+            arguments.micro_batch,
             tokens,
             epoch,
             parity,
         )?;
     }
     let logs = root.get("logs")?.items()?;
-    for summary in logs.iter().skip(steps) {
+    for summary in logs.iter().skip(recorded.batches.len()) {
         let mut compared = parity.case(subject("trajectory: logs", SOURCE, TOLERANCE), summary);
         compared.number(
             "train_loss",

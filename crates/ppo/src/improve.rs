@@ -27,6 +27,10 @@ pub(crate) struct Passes {
     pub policy_learns: bool,
     /// Which rollout it is.
     pub rollout: usize,
+    /// What shuffles the completions.
+    pub streams: Streams,
+    /// What may still be spent.
+    pub allowance: Allowance,
 }
 
 /// A critic and how its loss is clipped.
@@ -37,10 +41,10 @@ pub(crate) struct CriticSide<'c> {
 
 impl Passes {
     /// The minibatches of one pass over `rows` completions, shuffled by the seed.
-    fn minibatches(&self, rows: usize, epoch: usize, streams: &Streams) -> Vec<Vec<usize>> {
+    fn minibatches(&self, rows: usize, epoch: usize) -> Vec<Vec<usize>> {
         let mut order: Vec<usize> = (0..rows).collect();
         let step = (self.rollout * self.epochs + epoch) as u64;
-        order.shuffle(&mut streams.rng(Stream::Minibatches, step));
+        order.shuffle(&mut self.streams.rng(Stream::Minibatches, step));
         // As equal as they can be: the first ones hold one more.
         let (each, more) = (rows / self.minibatches, rows % self.minibatches);
         let mut rest = order.as_slice();
@@ -56,7 +60,7 @@ impl Passes {
 
     /// For each epoch and minibatch: minimise the policy's objective and the critic's.
     ///
-    /// Ends early when an update would pass the allowance, or by the target KL. Work is added to `work`.
+    /// Ends early when an update would pass the allowance, or by the target KL. What it cost is added to `work`.
     #[expect(
         clippy::too_many_arguments,
         reason = "one step of the algorithm, with all that it reads"
@@ -67,15 +71,13 @@ impl Passes {
         mut critic: Option<CriticSide<'_>>,
         experience: &Experience,
         reference: &CausalLm,
-        streams: &Streams,
-        allowance: Allowance,
         work: &mut Work,
     ) -> ImprovementStatistics {
         let mut statistics = ImprovementStatistics::default();
         for epoch in 0..self.epochs {
-            for rows in self.minibatches(experience.examples.len(), epoch, streams) {
+            for rows in self.minibatches(experience.examples.len(), epoch) {
                 let cost = self.cost(learner, critic.as_ref(), experience, &rows);
-                if !allowance.holds(work, &cost) {
+                if !self.allowance.holds(work, &cost) {
                     statistics.exhausted = true;
                     return statistics;
                 }
@@ -195,6 +197,7 @@ fn by_length(rows: &[usize], examples: &[TokenExample]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use preflab_config::{BudgetSettings, Count};
 
     #[test]
     fn a_pass_takes_every_completion_once_in_parts_of_about_equal_size() {
@@ -205,12 +208,13 @@ mod tests {
             target_kl: None,
             policy_learns: true,
             rollout: 4,
+            streams: Streams::new(1),
+            allowance: Allowance::new(BudgetSettings::Updates(Count::of(1))),
         };
-        let streams = Streams::new(1);
-        let parts = passes.minibatches(8, 0, &streams);
+        let parts = passes.minibatches(8, 0);
         assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 2]);
         let mut all = parts.concat();
-        assert_ne!(all, passes.minibatches(8, 1, &streams).concat());
+        assert_ne!(all, passes.minibatches(8, 1).concat());
         all.sort_unstable();
         assert_eq!(all, (0..8).collect::<Vec<_>>());
     }

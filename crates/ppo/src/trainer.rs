@@ -322,6 +322,8 @@ impl<'s> PolicyGradient<'s> {
             target_kl: self.recipe.target_kl,
             policy_learns,
             rollout: number,
+            streams: self.roller.streams,
+            allowance: self.allowance,
         };
         let updates = self.work.updates;
         let critic = self.critic.as_mut();
@@ -333,8 +335,6 @@ impl<'s> PolicyGradient<'s> {
             }),
             &experience,
             &self.reference,
-            &self.roller.streams,
-            self.allowance,
             &mut self.work,
         );
         self.steps += match policy_learns {

@@ -61,10 +61,6 @@ impl Passes {
     /// For each epoch and minibatch: minimise the policy's objective and the critic's.
     ///
     /// Ends early when an update would pass the allowance, or by the target KL. What it cost is added to `work`.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one step of the algorithm, with all that it reads"
-    )]
     pub fn improve(
         &self,
         learner: &mut PolicyLearner,

@@ -81,6 +81,59 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn single_precision_agrees_with_double() {
+        use preflab_config::{NonNegative, Positive, RatioBounds, RatioClip, Sapo};
+        let bounds = RatioBounds {
+            low: NonNegative::of(0.2),
+            high: NonNegative::of(0.3),
+        };
+        let dual = RatioClip {
+            dual: Some(Positive::of(3.0)),
+            ..RatioClip::default()
+        };
+        let losses = [
+            PolicyLoss::Clipped(dual),
+            PolicyLoss::Gspo(bounds),
+            PolicyLoss::GspoToken(bounds),
+            PolicyLoss::Reinforce,
+            PolicyLoss::Cispo(bounds),
+            PolicyLoss::Sapo(Sapo::default()),
+            PolicyLoss::Dro(Positive::of(0.1)),
+            PolicyLoss::GeoMean(bounds),
+        ];
+        for loss in losses {
+            let of = |dtype: DType| {
+                let device = Device::flex().autodiff();
+                let row = |cells: [f64; 5]| -> Tensor<2> {
+                    Tensor::from_data(TensorData::new(cells.to_vec(), [1, 5]), (&device, dtype))
+                };
+                let logps = row([-1.0, -2.5, -0.3, -4.0, -0.1]).require_grad();
+                let batch = PolicyBatch {
+                    logps: logps.clone(),
+                    old_logps: row([-1.4, -2.4, -0.9, -2.0, -0.1]),
+                    advantages: row([1.0, -0.5, -2.0, 0.7, 0.3]),
+                    mask: row([1.0, 1.0, 1.0, 1.0, 0.0]),
+                };
+                let losses = policy_loss(loss, &batch);
+                let gradients = losses.clone().sum().backward();
+                let numbers =
+                    |tensor: Tensor<2>| tensor.into_data().iter::<f64>().collect::<Vec<_>>();
+                [
+                    numbers(losses.inner()),
+                    numbers(logps.grad(&gradients).unwrap()),
+                ]
+                .concat()
+            };
+            for (single, double) in of(DType::F32).iter().zip(of(DType::F64)) {
+                assert!(
+                    (single - double).abs() < 1e-6 * double.abs().max(1.0),
+                    "{loss:?}: {single} {double}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn every_surrogate_has_the_policy_gradient_where_nothing_changed_yet() {
         use preflab_config::{NonNegative, Positive, RatioBounds, RatioClip, Sapo};
         let bounds = RatioBounds {

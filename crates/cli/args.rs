@@ -23,6 +23,12 @@ pub enum Command {
     Plan(PlanArguments),
     /// Make the report again from what is on disk
     Report(ReportArguments),
+    /// Train a model on your own data: sft, reward, dpo, ppo, rloo or grpo
+    Train(TrainArguments),
+    /// Answer prompts with a saved model
+    Generate(GenerateArguments),
+    /// Score completions with a saved reward model, or give their log-probs under a language model
+    Score(ScoreArguments),
     /// The toy model of arXiv:2406.07327: its figures, its claims, the 3D detector's rates, in seconds
     Toy(ToyArguments),
     /// Show what is logged: every tag with unit, direction and definition
@@ -86,6 +92,120 @@ pub struct ReportArguments {
     pub json: bool,
 }
 
+/// Arguments of `train`.
+#[derive(Debug, Args)]
+pub struct TrainArguments {
+    /// sft, reward, dpo, ppo, rloo or grpo; may be named in the file instead
+    pub method: Option<String>,
+    /// TOML file with the settings; options and `--set` go before it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The start: a checkpoint directory, or the name of a shape in configs/model/ for fresh weights
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<String>,
+    /// Data file: JSON lines, a JSON array, CSV or Parquet, gzip or plain; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub data: Vec<String>,
+    /// File of held-out rows; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub eval: Vec<String>,
+    /// Share of the data's rows to hold out instead
+    #[arg(long, value_name = "SHARE")]
+    pub eval_share: Option<String>,
+    /// DPO family: checkpoint directory of the reference [default: the start]
+    #[arg(long, value_name = "DIR")]
+    pub reference: Option<String>,
+    /// PPO, RLOO and GRPO: directory of the reward model
+    #[arg(long, value_name = "DIR")]
+    pub reward: Option<String>,
+    /// Directory the model ends up in; training goes on there if it was interrupted
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Seed of every random number
+    #[arg(long, value_name = "N")]
+    pub seed: Option<String>,
+    /// Set a key of the settings: `--set objective.dpo.beta=0.2`, `--set optimizer.learning_rate=1e-5`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Show the complete settings, and train nothing
+    #[arg(long)]
+    pub settings: bool,
+    #[command(flatten)]
+    pub computing: ComputingArguments,
+}
+
+/// On what a command computes, and how it speaks.
+#[derive(Debug, Args)]
+pub struct ComputingArguments {
+    /// Where to compute: cpu, or cuda[:N] in a build with that feature
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: String,
+    /// Threads to compute with [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Write for machines: JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Say nothing but what went wrong
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Arguments of `generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArguments {
+    /// Checkpoint directory of a language model
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// A prompt; of a model with a chat template, what the user says
+    #[arg(
+        long,
+        value_name = "TEXT",
+        conflicts_with = "data",
+        required_unless_present = "data"
+    )]
+    pub prompt: Vec<String>,
+    /// Data file whose prompts are answered
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// Take a prompt as text, though the model has a chat template
+    #[arg(long)]
+    pub raw: bool,
+    /// Most tokens of an answer
+    #[arg(long, value_name = "N", default_value = "128")]
+    pub max_tokens: NonZeroUsize,
+    /// Temperature; 0 takes the most probable token
+    #[arg(long, value_name = "T", default_value = "1.0")]
+    pub temperature: f64,
+    /// Sample among the K most probable tokens
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<NonZeroUsize>,
+    /// Sample among the fewest tokens that have this probability together
+    #[arg(long, value_name = "P", default_value = "1.0")]
+    pub top_p: f64,
+    /// Answers to each prompt
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub samples: NonZeroUsize,
+    /// Seed of the sampling
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub seed: u64,
+    #[command(flatten)]
+    pub computing: ComputingArguments,
+}
+
+/// Arguments of `score`.
+#[derive(Debug, Args)]
+pub struct ScoreArguments {
+    /// Checkpoint directory of a reward model, or of a language model
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Data file: rows with `prompt` and `completion`, or pairs
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+    #[command(flatten)]
+    pub computing: ComputingArguments,
+}
+
 /// Arguments of `toy`.
 #[derive(Debug, Args)]
 pub struct ToyArguments {
@@ -136,4 +256,13 @@ pub struct ParityArguments {
     /// Write for machines: JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl ComputingArguments {
+    /// How many threads to compute with.
+    pub fn threads(&self) -> NonZeroUsize {
+        self.threads
+            .or_else(|| std::thread::available_parallelism().ok())
+            .unwrap_or(NonZeroUsize::MIN)
+    }
 }

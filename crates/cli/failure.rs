@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use preflab_finetune::FinetuneError;
+
 /// A command that did not do what was asked.
 #[derive(Debug)]
 pub enum Failure {
@@ -36,6 +38,15 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Request(text) | Self::Work(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<FinetuneError> for Failure {
+    fn from(error: FinetuneError) -> Self {
+        match error.is_request() {
+            true => Self::request(error),
+            false => Self::work(error),
         }
     }
 }

@@ -21,3 +21,8 @@ pub fn line(text: impl fmt::Display) -> Result<(), Failure> {
 pub fn json<T: Serialize>(data: &T) -> Result<(), Failure> {
     line(serde_json::to_string_pretty(data).expect("plain data"))
 }
+
+/// Writes data as JSON on one line.
+pub fn json_line<T: Serialize>(data: &T) -> Result<(), Failure> {
+    line(serde_json::to_string(data).expect("plain data"))
+}

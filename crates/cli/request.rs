@@ -21,10 +21,7 @@ pub struct Request {
 impl Request {
     /// Reads and plans the experiment; nothing is opened, nothing written.
     pub fn new(arguments: &ExperimentArguments) -> Result<Self, Failure> {
-        let device: DeviceChoice = arguments
-            .device
-            .parse()
-            .map_err(|error| Failure::request(format!("`--device`: {error}")))?;
+        let device = device(&arguments.device)?;
         let spec = Spec::load(&arguments.file, &arguments.set).map_err(Failure::request)?;
         let plan = Plan::new(&spec, environment(device)).map_err(Failure::request)?;
         let directory = match &arguments.out {
@@ -37,6 +34,12 @@ impl Request {
             device,
         })
     }
+}
+
+/// The device that `--device` names.
+pub fn device(name: &str) -> Result<DeviceChoice, Failure> {
+    name.parse()
+        .map_err(|error| Failure::request(format!("`--device`: {error}")))
 }
 
 fn environment(device: DeviceChoice) -> Environment {

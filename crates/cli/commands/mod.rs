@@ -1,11 +1,14 @@
 //! One file for each command.
 
+mod generate;
 mod metrics;
 mod parity;
 mod plan;
 mod report;
 mod run;
+mod score;
 mod toy;
+mod train;
 
 use std::process::ExitCode;
 
@@ -18,6 +21,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Plan(arguments) => plan::plan(&arguments),
         Command::Report(arguments) => report::report(&arguments),
+        Command::Train(arguments) => train::train(&arguments),
+        Command::Generate(arguments) => generate::generate(&arguments),
+        Command::Score(arguments) => score::score(&arguments),
         Command::Toy(arguments) => toy::toy(&arguments),
         Command::Metrics(arguments) => metrics::metrics(&arguments),
         Command::Parity(arguments) => parity::parity(&arguments),

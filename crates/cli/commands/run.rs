@@ -20,7 +20,7 @@ use crate::progress::observer;
 use crate::request::Request;
 
 /// Exit code of a run that the user stopped: 128 and the number of the signal.
-const INTERRUPTED: u8 = 130;
+pub const INTERRUPTED: u8 = 130;
 
 /// How a run ended, for machines.
 #[derive(Debug, Serialize)]
@@ -76,7 +76,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
 }
 
 /// A first Ctrl-C asks to stop between two updates, a second one stops at once.
-fn catch_signals(interrupt: &Interrupt) -> std::io::Result<()> {
+pub fn catch_signals(interrupt: &Interrupt) -> std::io::Result<()> {
     for signal in [SIGINT, SIGTERM] {
         flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), interrupt.flag())?;
         flag::register(signal, interrupt.flag())?;

@@ -33,6 +33,7 @@ mod sft;
 mod task;
 mod task_files;
 mod toy;
+mod train;
 
 pub use budget::*;
 pub use dpo::*;
@@ -53,3 +54,4 @@ pub use settings::*;
 pub use sft::*;
 pub use task::*;
 pub use toy::*;
+pub use train::*;

@@ -45,8 +45,11 @@ impl DpoTrainer {
         watch: &dyn Watch,
     ) -> Result<Self, TrainError> {
         let dynamics = Dynamics::new(monitoring.probes.clone(), &self.policy().valid());
-        self.look(0, &dynamics, monitoring, log)?;
-        for update in 0..updates {
+        match watch.resume_from() {
+            Some(state) => self.restore(&state)?,
+            None => self.look(0, &dynamics, monitoring, log)?,
+        }
+        for update in self.updates_done()..updates {
             if watch.stop() {
                 return Err(TrainError::Stopped);
             }
@@ -70,6 +73,9 @@ impl DpoTrainer {
                 watch.progress(step, updates as u64, &note);
             }
             log.scalar(step, Metric::TimingStep, begun.elapsed().as_secs_f64())?;
+            if watch.between(step, &self, log)?.is_break() {
+                break;
+            }
         }
         log.flush()?;
         Ok(self)

@@ -1,11 +1,17 @@
 //! The trainer of the DPO family.
 
+use std::path::Path;
+
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use preflab_config::{DpoSettings, Objective};
 use preflab_data::{Pair, TokenPair};
-use preflab_training::{Accumulated, Optimizer, Order, Work, policy_parameters};
+use preflab_training::{
+    Accumulated, Optimizer, OptimizerProgress, Order, Snapshot, StateError, StateReader,
+    StateWriter, Trained, Work, policy_parameters,
+};
 use preflab_transformer::{CausalLm, Completions};
+use serde::{Deserialize, Serialize};
 
 use crate::batch::{Predicted, ScoredPairs, numbers, predict, reference_tensor};
 use crate::inputs::{Context, Inputs};
@@ -44,6 +50,34 @@ struct Judged {
     measured: Measured,
 }
 
+/// Name of the policy in a state.
+const POLICY: &str = "policy";
+
+/// What a state holds besides tensors.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    optimizer: OptimizerProgress,
+    shift: RunningMean,
+    work: Work,
+}
+
+impl Snapshot for DpoTrainer {
+    fn save_state(&self, directory: &Path) -> Result<(), StateError> {
+        let state = StateWriter(directory);
+        state.learner(POLICY, &self.policy, &self.optimizer)?;
+        state.values(&State {
+            optimizer: self.optimizer.progress(),
+            shift: self.shift,
+            work: self.work,
+        })
+    }
+
+    fn trained(&self) -> Trained<'_> {
+        Trained::Policy(&self.policy)
+    }
+}
+
 impl DpoTrainer {
     /// A trainer of `policy`, a model on an autodiff device, for `updates` updates.
     pub fn new(policy: CausalLm, settings: &DpoSettings, order: Order, updates: usize) -> Self {
@@ -65,6 +99,26 @@ impl DpoTrainer {
     /// The policy as trained so far.
     pub fn policy(&self) -> &CausalLm {
         &self.policy
+    }
+
+    /// Updates done so far.
+    pub(crate) fn updates_done(&self) -> usize {
+        self.optimizer.updates()
+    }
+
+    /// Takes up the state that another trainer of the same settings left in `directory`.
+    pub(crate) fn restore(&mut self, directory: &Path) -> Result<(), StateError> {
+        let state = StateReader(directory);
+        let State {
+            optimizer,
+            shift,
+            work,
+        } = state.values()?;
+        self.optimizer.set_progress(optimizer);
+        self.policy = state.learner(POLICY, self.policy.clone(), &mut self.optimizer)?;
+        self.shift = shift;
+        self.work = work;
+        Ok(())
     }
 
     /// The policy, training over.

@@ -51,6 +51,7 @@
 
 mod arms;
 mod data_hashes;
+mod document;
 mod engine;
 mod estimate;
 mod event;
@@ -79,9 +80,11 @@ mod store;
 
 pub use arms::{Arm, START};
 pub use data_hashes::DataHashes;
+pub use document::Document;
 pub use engine::{Conclusion, Engine, Failure};
 pub use estimate::{Estimate, VOCABULARY};
 pub use event::{Event, Observer};
+pub use hash::{hash_file, hash_value};
 pub use ledger::Ledger;
 pub use lock::LOCK_FILE;
 pub use nearest::nearest;

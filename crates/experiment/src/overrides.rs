@@ -24,41 +24,57 @@ impl Override {
     /// # Errors
     /// If there is no `=`, or the key is not a dotted TOML key.
     pub fn parse(text: &str, sources: &mut Sources, layer: usize) -> Result<Self, Problem> {
-        let source = sources.add("--set", text);
-        let whole = Origin {
-            source,
-            span: 0..text.len(),
-            layer,
-        };
-        let Some((key, value)) = text.split_once('=') else {
-            return Err(Problem::new("expected `key=value`, found no `=`")
-                .at(sources.place(&whole))
-                .hint("write for example `--set sft.epochs=3`"));
-        };
-        let key_origin = Origin {
-            span: 0..key.trim_end().len(),
-            ..whole.clone()
-        };
-        let value_origin = Origin {
-            span: key.len() + 1..text.len(),
-            ..whole.clone()
-        };
-        let Some(path) = parse_key(key.trim()) else {
-            return Err(Problem::new(format!("`{}` is not a dotted key", key.trim()))
-                .at(sources.place(&key_origin))
-                .hint("write for example `--set method.dpo.batch_size=16`, with quotes around a part that has dots"));
-        };
-        let mut node = parse_value(value.trim());
-        node.relocate(&value_origin);
-        let mut path: Vec<_> = path
-            .into_iter()
-            .map(|key| (key, key_origin.clone()))
-            .collect();
+        let (mut path, node) = parse_assignment("--set", text, sources, layer)?;
         if !TOP.contains(&path[0].0.as_str()) {
-            path.insert(0, ("base".to_owned(), key_origin));
+            let origin = path[0].1.clone();
+            path.insert(0, ("base".to_owned(), origin));
         }
         Ok(Self { path, node })
     }
+}
+
+/// Reads `key=value`, typed after the option `name`: the path of the key, and the value. The value is TOML where it can be,
+/// and text otherwise.
+///
+/// # Errors
+/// If there is no `=`, or the key is not a dotted TOML key.
+pub(crate) fn parse_assignment(
+    name: &str,
+    text: &str,
+    sources: &mut Sources,
+    layer: usize,
+) -> Result<(Vec<(String, Origin)>, Node), Problem> {
+    let source = sources.add(name, text);
+    let whole = Origin {
+        source,
+        span: 0..text.len(),
+        layer,
+    };
+    let Some((key, value)) = text.split_once('=') else {
+        return Err(Problem::new("expected `key=value`, found no `=`")
+            .at(sources.place(&whole))
+            .hint("write for example `--set sft.epochs=3`"));
+    };
+    let key_origin = Origin {
+        span: 0..key.trim_end().len(),
+        ..whole.clone()
+    };
+    let value_origin = Origin {
+        span: key.len() + 1..text.len(),
+        ..whole.clone()
+    };
+    let Some(path) = parse_key(key.trim()) else {
+        return Err(Problem::new(format!("`{}` is not a dotted key", key.trim()))
+            .at(sources.place(&key_origin))
+            .hint("write for example `--set method.dpo.batch_size=16`, with quotes around a part that has dots"));
+    };
+    let mut node = parse_value(value.trim());
+    node.relocate(&value_origin);
+    let path = path
+        .into_iter()
+        .map(|key| (key, key_origin.clone()))
+        .collect();
+    Ok((path, node))
 }
 
 /// The parts of a dotted TOML key.

@@ -3,7 +3,9 @@
 use burn::module::Module;
 use preflab_config::{Aggregation, OptimizerSettings, Positive, ValueClip};
 use preflab_data::TokenExample;
-use preflab_training::{Accumulated, Optimizer, Update};
+use preflab_training::{
+    Accumulated, Optimizer, OptimizerProgress, StateError, StateReader, StateWriter, Update,
+};
 use preflab_transformer::{Completions, ScalarModel};
 
 use crate::aggregation::{Totals, aggregate};
@@ -33,6 +35,9 @@ pub struct ValueMeasured {
     pub values: Rows,
 }
 
+/// Name of the value model in a state.
+const VALUE: &str = "value";
+
 impl Critic {
     /// A critic that trains `model`, on an autodiff device; its schedule is stretched over `updates` updates.
     pub fn new(
@@ -60,6 +65,23 @@ impl Critic {
     /// Stretches the schedule over `updates` updates, before the first of them.
     pub(crate) fn stretch(&mut self, updates: usize) {
         self.optimizer = Optimizer::new(self.settings, updates);
+    }
+
+    /// Writes value model, moments and progress into a state.
+    pub(crate) fn save(&self, state: StateWriter<'_>) -> Result<OptimizerProgress, StateError> {
+        state.learner(VALUE, &self.model, &self.optimizer)?;
+        Ok(self.optimizer.progress())
+    }
+
+    /// Takes them up again.
+    pub(crate) fn restore(
+        &mut self,
+        state: StateReader<'_>,
+        progress: OptimizerProgress,
+    ) -> Result<(), StateError> {
+        self.optimizer.set_progress(progress);
+        self.model = state.learner(VALUE, self.model.clone(), &mut self.optimizer)?;
+        Ok(())
     }
 
     /// The value model as it is now.

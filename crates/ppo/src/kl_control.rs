@@ -24,6 +24,11 @@ impl KlController {
         self.weight
     }
 
+    /// Goes on from a weight that was reached earlier.
+    pub(crate) fn set_weight(&mut self, weight: f64) {
+        self.weight = weight;
+    }
+
     /// After `episodes` more completions, whose mean KL was `kl`, nats per completion.
     ///
     /// Adaptive: `beta <- beta (1 + clip(kl / target - 1, -0.2, 0.2) episodes / horizon)`; Ziegler et al. 2019,

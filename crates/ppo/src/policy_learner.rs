@@ -4,8 +4,11 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use preflab_config::{Aggregation, KlLoss, OptimizerSettings, PolicyLoss, Positive};
 use preflab_data::TokenExample;
-use preflab_training::{Accumulated, Optimizer, Update};
+use preflab_training::{
+    Accumulated, Optimizer, OptimizerProgress, StateError, StateReader, StateWriter, Update,
+};
 use preflab_transformer::{CausalLm, Completions};
+use serde::{Deserialize, Serialize};
 
 use crate::aggregation::{Totals, aggregate};
 use crate::entropy::entropy;
@@ -57,6 +60,17 @@ pub struct PolicyMeasured {
     pub entropy: Rows,
 }
 
+/// Name of the policy in a state.
+const POLICY: &str = "policy";
+
+/// How far a learner is.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LearnerProgress {
+    optimizer: OptimizerProgress,
+    planned: usize,
+}
+
 impl PolicyLearner {
     /// A learner of `policy`, on an autodiff device; its schedule is stretched over `updates` updates.
     pub fn new(
@@ -89,6 +103,27 @@ impl PolicyLearner {
     /// Updates that the schedule is stretched over.
     pub(crate) fn planned(&self) -> usize {
         self.planned
+    }
+
+    /// Writes policy, moments and progress into a state.
+    pub(crate) fn save(&self, state: StateWriter<'_>) -> Result<LearnerProgress, StateError> {
+        state.learner(POLICY, &self.policy, &self.optimizer)?;
+        Ok(LearnerProgress {
+            optimizer: self.optimizer.progress(),
+            planned: self.planned,
+        })
+    }
+
+    /// Takes them up again.
+    pub(crate) fn restore(
+        &mut self,
+        state: StateReader<'_>,
+        progress: LearnerProgress,
+    ) -> Result<(), StateError> {
+        self.optimizer.set_progress(progress.optimizer);
+        self.policy = state.learner(POLICY, self.policy.clone(), &mut self.optimizer)?;
+        self.planned = progress.planned;
+        Ok(())
     }
 
     /// The policy as it is now.

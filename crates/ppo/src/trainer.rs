@@ -1,10 +1,16 @@
 //! The trainer of PPO, RLOO and GRPO.
 
+use std::path::Path;
+
 use burn::module::Module;
 use preflab_config::{BudgetSettings, OldLogps, ReferencePolicy, RolloutCorrection};
 use preflab_metrics::{Metric, Sink};
-use preflab_training::{Streams, TrainError, Watch, Work, policy_parameters, scalar_parameters};
+use preflab_training::{
+    OptimizerProgress, Snapshot, StateError, StateReader, StateWriter, Streams, TrainError,
+    Trained, Watch, Work, policy_parameters, scalar_parameters,
+};
 use preflab_transformer::{CausalLm, ScalarModel};
+use serde::{Deserialize, Serialize};
 
 use crate::advantages::{group_advantages, on_every_token, rloo_advantages};
 use crate::allowance::Allowance;
@@ -13,7 +19,7 @@ use crate::experience::{Experience, ValueTargets};
 use crate::gae::gae_rows;
 use crate::improve::{CriticSide, Passes};
 use crate::kl_control::KlController;
-use crate::policy_learner::{PolicyLearner, PolicyObjective};
+use crate::policy_learner::{LearnerProgress, PolicyLearner, PolicyObjective};
 use crate::recipe::{Credit, CriticSettings, Recipe};
 use crate::record::Record;
 use crate::reference_average::averaged;
@@ -21,7 +27,7 @@ use crate::rollout::{Roller, Rollout};
 use crate::rollout_correction::rollout_weights;
 use crate::rows::{Rows, mean_sum};
 use crate::scorer::Scorer;
-use crate::shaping::{ScoreShaper, ShapedScores, token_rewards};
+use crate::shaping::{ScaleState, ScoreShaper, ShapedScores, token_rewards};
 use crate::statistics::ImprovementStatistics;
 use crate::whitening::whiten;
 
@@ -54,6 +60,27 @@ pub struct PolicyGradient<'s> {
     work: Work,
     episodes: usize,
     steps: u64,
+    rollouts: usize,
+    /// Whether the budget is spent.
+    over: bool,
+}
+
+/// Name of the reference in a state, where it follows the policy.
+const REFERENCE: &str = "reference";
+
+/// What a state holds besides tensors.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    learner: LearnerProgress,
+    critic: Option<OptimizerProgress>,
+    kl_weight: f64,
+    scale: ScaleState,
+    work: Work,
+    episodes: usize,
+    steps: u64,
+    rollouts: usize,
+    over: bool,
 }
 
 /// What a rollout and the updates on it cost.
@@ -94,6 +121,35 @@ struct Estimated {
     beta: f64,
     advantages: Rows,
     targets: Option<ValueTargets>,
+}
+
+impl Snapshot for PolicyGradient<'_> {
+    fn save_state(&self, directory: &Path) -> Result<(), StateError> {
+        let writer = StateWriter(directory);
+        let learner = self.learner.save(writer)?;
+        let critic = self.critic.as_ref();
+        let critic = critic
+            .map(|valued| valued.critic.save(writer))
+            .transpose()?;
+        if let ReferencePolicy::Ema(_) = self.recipe.reference {
+            writer.module(REFERENCE, &self.reference)?;
+        }
+        writer.values(&State {
+            learner,
+            critic,
+            kl_weight: self.kl.weight(),
+            scale: self.shaper.scale_state(),
+            work: self.work,
+            episodes: self.episodes,
+            steps: self.steps,
+            rollouts: self.rollouts,
+            over: self.over,
+        })
+    }
+
+    fn trained(&self) -> Trained<'_> {
+        Trained::Policy(self.learner.policy())
+    }
 }
 
 impl<'s> PolicyGradient<'s> {
@@ -151,7 +207,29 @@ impl<'s> PolicyGradient<'s> {
             work: Work::default(),
             episodes: 0,
             steps: 0,
+            rollouts: 0,
+            over: false,
         }
+    }
+
+    fn restore(&mut self, directory: &Path) -> Result<(), StateError> {
+        let reader = StateReader(directory);
+        let state: State = reader.values()?;
+        self.learner.restore(reader, state.learner)?;
+        if let (Some(valued), Some(progress)) = (&mut self.critic, state.critic) {
+            valued.critic.restore(reader, progress)?;
+        }
+        if let ReferencePolicy::Ema(_) = self.recipe.reference {
+            self.reference = reader.module(REFERENCE, self.reference.clone())?;
+        }
+        self.kl.set_weight(state.kl_weight);
+        self.shaper.set_scale_state(state.scale);
+        self.work = state.work;
+        self.episodes = state.episodes;
+        self.steps = state.steps;
+        self.rollouts = state.rollouts;
+        self.over = state.over;
+        Ok(())
     }
 
     /// The policy as trained so far.
@@ -175,12 +253,17 @@ impl<'s> PolicyGradient<'s> {
         log: &mut dyn Sink,
         watch: &dyn Watch,
     ) -> Result<(CausalLm, Work), TrainError> {
-        for number in 0.. {
+        if let Some(state) = watch.resume_from() {
+            self.restore(&state)?;
+        }
+        while !self.over {
             if watch.stop() {
                 return Err(TrainError::Stopped);
             }
-            let round = self.round(number, prompts, log, watch)?;
-            if round.exhausted || !self.allowance.holds(&self.work, &round.least()) {
+            let round = self.round(self.rollouts, prompts, log, watch)?;
+            self.rollouts += 1;
+            self.over = round.exhausted || !self.allowance.holds(&self.work, &round.least());
+            if watch.between(self.steps, &self, log)?.is_break() {
                 break;
             }
         }

@@ -1,13 +1,19 @@
 //! The trainer of reward models.
 
+use std::path::Path;
+
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, TensorData};
 use preflab_config::{RewardMargin, RewardObjective, RewardSettings};
 use preflab_data::{Pair, TokenPair};
 use preflab_metrics::{Metric, Sink};
 use preflab_stats::mean;
-use preflab_training::{Accumulated, Optimizer, Order, TrainError, Watch, Work, scalar_parameters};
+use preflab_training::{
+    Accumulated, Optimizer, OptimizerProgress, Order, Snapshot, StateError, StateReader,
+    StateWriter, TrainError, Trained, Watch, Work, scalar_parameters,
+};
 use preflab_transformer::{Completions, ScalarModel};
+use serde::{Deserialize, Serialize};
 
 use crate::evaluation::Evaluation;
 use crate::losses::pair_losses;
@@ -58,6 +64,32 @@ pub struct RewardTrainer {
     work: Work,
 }
 
+/// Name of the model in a state.
+const MODEL: &str = "model";
+
+/// What a state holds besides tensors.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    optimizer: OptimizerProgress,
+    work: Work,
+}
+
+impl Snapshot for RewardTrainer {
+    fn save_state(&self, directory: &Path) -> Result<(), StateError> {
+        let state = StateWriter(directory);
+        state.learner(MODEL, &self.model, &self.optimizer)?;
+        state.values(&State {
+            optimizer: self.optimizer.progress(),
+            work: self.work,
+        })
+    }
+
+    fn trained(&self) -> Trained<'_> {
+        Trained::Scalar(&self.model)
+    }
+}
+
 impl RewardTrainer {
     /// A trainer of `model`, on an autodiff device, over `pairs` pairs in `order`.
     pub fn new(model: ScalarModel, settings: &RewardSettings, order: Order, pairs: usize) -> Self {
@@ -102,8 +134,14 @@ impl RewardTrainer {
         log: &mut dyn Sink,
         watch: &dyn Watch,
     ) -> Result<(ScalarModel, Option<Evaluation>, Work), TrainError> {
-        let mut evaluation = self.look(0, held_out, log)?;
-        for update in 0..self.updates {
+        let mut evaluation = match watch.resume_from() {
+            Some(state) => {
+                self.restore(&state)?;
+                self.evaluate(held_out)?
+            }
+            None => self.look(0, held_out, log)?,
+        };
+        for update in self.optimizer.updates()..self.updates {
             if watch.stop() {
                 return Err(TrainError::Stopped);
             }
@@ -123,9 +161,21 @@ impl RewardTrainer {
                 let note = format!("loss {loss:.3} accuracy {:.2}", accuracy(&measured.scores));
                 watch.progress(done as u64, self.updates as u64, &note);
             }
+            if watch.between(done as u64, &self, log)?.is_break() {
+                break;
+            }
         }
         log.flush()?;
         Ok((self.model, evaluation, self.work))
+    }
+
+    fn restore(&mut self, directory: &Path) -> Result<(), StateError> {
+        let state = StateReader(directory);
+        let State { optimizer, work } = state.values()?;
+        self.optimizer.set_progress(optimizer);
+        self.model = state.learner(MODEL, self.model.clone(), &mut self.optimizer)?;
+        self.work = work;
+        Ok(())
     }
 
     /// One update on the pairs with these indices.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use preflab_config::ModelSource;
 use preflab_data::Tokenizer;
-use preflab_transformer::checkpoint::{self, Config, Model, SaveOptions, SpecialTokens};
-use preflab_transformer::{Architecture, CausalLm};
+use preflab_training::fresh_model;
+use preflab_transformer::CausalLm;
+use preflab_transformer::checkpoint::{self, Config, Model, SaveOptions};
 
 use crate::StageError;
 
@@ -26,16 +27,7 @@ pub fn initial(
     device: &Device,
 ) -> Result<(CausalLm, Config), StageError> {
     match source {
-        ModelSource::Shape(shape) => {
-            let architecture = Architecture::new(shape, tokenizer.vocabulary());
-            let tokens = SpecialTokens {
-                beginning: tokenizer.bos(),
-                end: vec![tokenizer.eos()],
-                padding: Some(tokenizer.pad()),
-            };
-            let config = Config::llama(&architecture, &tokens);
-            Ok((CausalLm::init(&architecture, seed, device), config))
-        }
+        ModelSource::Shape(shape) => Ok(fresh_model(shape, tokenizer, seed, device)),
         ModelSource::Named(checkpoint) => Ok(checkpoint::load(checkpoint, device)?),
     }
 }

@@ -2,12 +2,20 @@
 
 use preflab_metrics::SinkError;
 
+use crate::StateError;
+
 /// Why training ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// The log could not be written.
     #[error(transparent)]
     Log(#[from] SinkError),
+    /// The trainer's state could not be written or read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// What watches the training failed.
+    #[error(transparent)]
+    Watch(Box<dyn std::error::Error + Send + Sync>),
     /// The user interrupted it.
     #[error("stopped before the end")]
     Stopped,

@@ -9,21 +9,25 @@
 
 mod device;
 mod error;
+mod fresh;
 mod minibatches;
 mod optimizer;
 pub mod parity;
 mod schedule;
 mod sft;
+mod snapshot;
 mod streams;
 mod watch;
 mod work;
 
 pub use device::{DeviceChoice, DeviceError};
 pub use error::TrainError;
+pub use fresh::fresh_model;
 pub use minibatches::{Minibatches, Order};
-pub use optimizer::{Accumulated, Optimizer, Update};
+pub use optimizer::{Accumulated, Optimizer, OptimizerProgress, Update};
 pub use schedule::learning_rate;
 pub use sft::{SftTrainer, SftUpdate, mean_nll};
+pub use snapshot::{Snapshot, StateError, StateReader, StateWriter, Trained};
 pub use streams::{Stream, Streams};
 pub use watch::Watch;
 pub use work::{Work, matrix_parameters, policy_parameters, scalar_parameters};

@@ -3,12 +3,17 @@
 //! burn's own AdamW forms `1 - beta` in f32 (for 0.999 an error of 5e-5), and clips each parameter by its own norm;
 //! neither can follow a PyTorch trajectory.
 
+use std::path::Path;
+
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Gradients, Tensor};
 use preflab_config::{OptimizerSettings, Positive};
 use preflab_kernels::{AdamwState, AdamwStep, adamw_update, global_norm};
+use preflab_transformer::checkpoint::{load_weights, save_weights};
+use serde::{Deserialize, Serialize};
 
+use crate::StateError;
 use crate::schedule::learning_rate;
 
 /// AdamW over all parameters of a module.
@@ -24,6 +29,15 @@ pub struct Optimizer {
     total: usize,
     update: usize,
     moments: Vec<Moments>,
+}
+
+/// How far an optimiser is: all of its state but the moments.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimizerProgress {
+    update: usize,
+    total: usize,
+    learning_rate: Positive,
 }
 
 /// First and second moment of one parameter, flattened, in the order in which the module is visited.
@@ -74,6 +88,58 @@ impl Optimizer {
         self.settings.learning_rate = peak;
     }
 
+    /// How far it is.
+    pub fn progress(&self) -> OptimizerProgress {
+        OptimizerProgress {
+            update: self.update,
+            total: self.total,
+            learning_rate: self.settings.learning_rate,
+        }
+    }
+
+    /// Goes to where another optimiser of the same settings was; the moments are read by
+    /// [`StateReader::learner`](crate::StateReader::learner).
+    pub fn set_progress(&mut self, progress: OptimizerProgress) {
+        self.update = progress.update;
+        self.total = progress.total;
+        self.settings.learning_rate = progress.learning_rate;
+    }
+
+    /// Writes the moments to a safetensors file.
+    pub(crate) fn save_moments(&self, path: &Path) -> Result<(), StateError> {
+        let parameter = |moment: &Tensor<1>| Param::from_tensor(moment.clone());
+        let kept = KeptMoments {
+            first: self.moments.iter().map(|m| parameter(&m.first)).collect(),
+            second: self.moments.iter().map(|m| parameter(&m.second)).collect(),
+        };
+        Ok(save_weights(&kept, path)?)
+    }
+
+    /// Reads the moments of the parameters of `module`; none before the first update.
+    pub(crate) fn load_moments<M: Module>(
+        &mut self,
+        module: &M,
+        path: &Path,
+    ) -> Result<(), StateError> {
+        let mut zeros = Zeros::default();
+        if self.update > 0 {
+            module.visit(&mut zeros);
+        }
+        let empty = KeptMoments {
+            first: zeros.0.clone(),
+            second: zeros.0,
+        };
+        let KeptMoments { first, second } = load_weights(empty, path)?;
+        let moments = first.into_iter().zip(second);
+        self.moments = moments
+            .map(|(first, second)| Moments {
+                first: first.val(),
+                second: second.val(),
+            })
+            .collect();
+        Ok(())
+    }
+
     /// One update of `module` with `gradients`; parameters without a gradient stay as they are.
     pub fn step<M: Module>(&mut self, module: M, gradients: GradientsParams) -> (M, Update) {
         let mut flattened = Flattened {
@@ -113,6 +179,27 @@ impl Optimizer {
                 norm,
             },
         )
+    }
+}
+
+/// Moments as they are kept on disk.
+#[derive(Module, Debug)]
+struct KeptMoments {
+    first: Vec<Param<Tensor<1>>>,
+    second: Vec<Param<Tensor<1>>>,
+}
+
+/// Zeros for each parameter of a module, flattened, in the order of its visit.
+#[derive(Default)]
+struct Zeros(Vec<Param<Tensor<1>>>);
+
+impl ModuleVisitor for Zeros {
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+        let zeros = Tensor::zeros(
+            [parameter.shape().num_elements()],
+            &parameter.device().inner(),
+        );
+        self.0.push(Param::from_tensor(zeros));
     }
 }
 

@@ -1,14 +1,18 @@
 //! Supervised fine-tuning: the start of every arm.
 
+use std::path::Path;
+
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 use preflab_config::SftSettings;
 use preflab_data::TokenExample;
 use preflab_metrics::{Metric, Sink};
 use preflab_transformer::{CausalLm, Completions, TokenLogps};
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    Accumulated, Minibatches, Optimizer, Order, TrainError, Watch, Work, policy_parameters,
+    Accumulated, Minibatches, Optimizer, OptimizerProgress, Order, Snapshot, StateError,
+    StateReader, StateWriter, TrainError, Trained, Watch, Work, policy_parameters,
 };
 
 /// Supervised fine-tuning on prompts with reference completions.
@@ -26,8 +30,35 @@ pub struct SftTrainer {
     micro_batch: usize,
     order: Order,
     updates: usize,
+    evaluate_every: Option<usize>,
     parameters: usize,
     trained: Work,
+}
+
+/// Name of the policy in a state.
+const POLICY: &str = "policy";
+
+/// What a state holds besides tensors.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    optimizer: OptimizerProgress,
+    trained: Work,
+}
+
+impl Snapshot for SftTrainer {
+    fn save_state(&self, directory: &Path) -> Result<(), StateError> {
+        let state = StateWriter(directory);
+        state.learner(POLICY, &self.policy, &self.optimizer)?;
+        state.values(&State {
+            optimizer: self.optimizer.progress(),
+            trained: self.trained,
+        })
+    }
+
+    fn trained(&self) -> Trained<'_> {
+        Trained::Policy(&self.policy)
+    }
 }
 
 /// What one update measured, before it changed the policy.
@@ -57,7 +88,18 @@ impl SftTrainer {
             micro_batch: settings.micro_batch_size.map_or(batch, |micro| micro.get()),
             order,
             updates,
+            evaluate_every: None,
             trained: Work::default(),
+        }
+    }
+
+    /// Looks at held-out examples and at token accuracy every so many updates and after the last one, and not whenever it
+    /// logs.
+    #[must_use]
+    pub fn evaluating_every(self, updates: usize) -> Self {
+        Self {
+            evaluate_every: Some(updates),
+            ..self
         }
     }
 
@@ -93,19 +135,27 @@ impl SftTrainer {
         log: &mut dyn Sink,
         watch: &dyn Watch,
     ) -> Result<(CausalLm, Work), TrainError> {
-        for update in 0..self.updates {
+        if let Some(state) = watch.resume_from() {
+            self.restore(&state)?;
+        }
+        for update in self.optimizer.updates()..self.updates {
             if watch.stop() {
                 return Err(TrainError::Stopped);
             }
-            let logged = update % log_every == 0 || update + 1 == self.updates;
+            let last = update + 1 == self.updates;
+            let logged = update % log_every == 0 || last;
+            let looked_at = match self.evaluate_every {
+                Some(every) => (update + 1) % every == 0 || last,
+                None => logged,
+            };
             let batch: Vec<&TokenExample> = self
                 .order
                 .update(update)
                 .into_iter()
                 .map(|index| &examples[index])
                 .collect();
-            let measured = self.step(&batch, logged);
-            if logged {
+            let measured = self.step(&batch, looked_at);
+            if logged || looked_at {
                 if !measured.loss.is_finite() {
                     return Err(TrainError::Diverged {
                         update,
@@ -113,13 +163,26 @@ impl SftTrainer {
                         value: measured.loss,
                     });
                 }
+                let held_out = if looked_at { held_out } else { &[] };
                 self.record(update, &measured, held_out, log)?;
                 let note = format!("loss {:.3}", measured.loss);
                 watch.progress(update as u64 + 1, self.updates as u64, &note);
             }
+            if watch.between(update as u64 + 1, &self, log)?.is_break() {
+                break;
+            }
         }
         log.flush()?;
         Ok((self.policy, self.trained))
+    }
+
+    fn restore(&mut self, directory: &Path) -> Result<(), StateError> {
+        let state = StateReader(directory);
+        let State { optimizer, trained } = state.values()?;
+        self.optimizer.set_progress(optimizer);
+        self.policy = state.learner(POLICY, self.policy.clone(), &mut self.optimizer)?;
+        self.trained = trained;
+        Ok(())
     }
 
     /// One update on `batch`.

@@ -59,6 +59,16 @@ impl RunningScale {
         }
     }
 
+    /// What was taken in so far.
+    pub fn state(&self) -> ScaleState {
+        self.state
+    }
+
+    /// Goes on from what was taken in earlier.
+    pub fn set_state(&mut self, state: ScaleState) {
+        self.state = state;
+    }
+
     /// What scores are divided by: the unbiased standard deviation of what was taken in; 1 where it is off, or 0.
     pub fn divisor(&self) -> f64 {
         let deviation = (self.state.squares / (self.state.count - 1.0).max(1.0)).sqrt();

@@ -2,7 +2,7 @@
 
 use preflab_config::RewardShaping;
 
-use super::{RunningScale, length_penalty, missing_eos};
+use super::{RunningScale, ScaleState, length_penalty, missing_eos};
 
 /// Shapes the scores of one rollout after the other.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +38,16 @@ impl ScoreShaper {
             settings,
             scale: RunningScale::new(settings.scale),
         }
+    }
+
+    /// The scale of the scores so far.
+    pub fn scale_state(&self) -> ScaleState {
+        self.scale.state()
+    }
+
+    /// Goes on from a scale that was reached earlier.
+    pub fn set_scale_state(&mut self, state: ScaleState) {
+        self.scale.set_state(state);
     }
 
     /// The scores of the completions of one rollout, each of `lengths` tokens and finished or not.

@@ -259,6 +259,32 @@ mod tests {
             .unwrap_err()
             .to_string()
             .replace(&file.display().to_string(), "train.toml");
-        insta::assert_snapshot!(problems, @"");
+        insta::assert_snapshot!(problems, @r#"
+        problem 1 of 4: --set:1:25
+          |
+        1 | optimizer.learning_rate=-1
+          |                         ^^
+        `optimizer.learning_rate`: expected a number above 0, found -1
+
+        problem 2 of 4: train.toml:1:14
+          |
+        1 | batch_size = 0
+          |              ^
+        `batch_size`: expected a whole number above 0, found 0
+
+        problem 3 of 4: train.toml:2:1
+          |
+        2 | evall = 3
+          | ^^^^^
+        unknown key `evall`
+
+        hint: did you mean `eval`?
+
+        problem 4 of 4: --epochs:1:1
+          |
+        1 | many
+          | ^^^^
+        `epochs`: expected a whole number, found the text "many"
+        "#);
     }
 }

@@ -8,7 +8,9 @@ use crate::preflab::{Workplace, root, shortened};
 fn help_names_every_command() {
     let help = Workplace::new().snapshot(&["--help"]);
     assert!(help.starts_with("exit code: 0\n"), "{help}");
-    for command in ["run", "plan", "report", "toy", "metrics"] {
+    for command in [
+        "run", "plan", "report", "train", "generate", "score", "toy", "metrics",
+    ] {
         assert!(
             help.contains(&format!("\n  {command} ")),
             "{command} in {help}"

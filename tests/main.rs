@@ -4,6 +4,7 @@
 //! - `configs`: every shipped experiment and model can be planned
 //! - `reproducibility`: the same cell twice gives the same numbers
 //! - `resuming`: a run that was killed or interrupted
+//! - `training`: `train`, `generate` and `score` on models and data of one's own
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod cli;
@@ -12,3 +13,4 @@ mod preflab;
 mod reproducibility;
 mod results;
 mod resuming;
+mod training;

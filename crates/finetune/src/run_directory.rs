@@ -108,6 +108,19 @@ impl RunDirectory {
         Ok((directory, standing))
     }
 
+    /// Gives back a directory in which nothing was done: the request turned out to be wrong.
+    pub(crate) fn give_up(self) -> Result<(), FinetuneError> {
+        for name in [SETTINGS, INPUTS] {
+            let file = self.path.join(name);
+            fs::remove_file(&file).map_err(FinetuneError::io("delete", &file))?;
+        }
+        let checkpoints = self.checkpoints();
+        fs::remove_dir_all(&checkpoints).map_err(FinetuneError::io("delete", &checkpoints))?;
+        // One that was there before, empty, may be another's: it stays if it cannot be deleted.
+        let _ = fs::remove_dir(&self.path);
+        Ok(())
+    }
+
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path

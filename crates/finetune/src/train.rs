@@ -129,7 +129,7 @@ pub fn train(
         interrupt,
         begun: Instant::now(),
     };
-    let summary = match &request.method {
+    let done = match &request.method {
         TrainMethod::Sft(settings) => run.sft(settings),
         TrainMethod::Reward(settings) => run.reward(settings),
         TrainMethod::Dpo(settings, passes) => run.dpo(settings, passes),
@@ -142,11 +142,19 @@ pub fn train(
             let recipe = Recipe::grpo(settings, SamplingSettings::default());
             run.policy_gradient(recipe, rollouts, None)
         }
-    }?;
-    Ok(Finished {
-        summary,
-        already: false,
-    })
+    };
+    match done {
+        Ok(summary) => Ok(Finished {
+            summary,
+            already: false,
+        }),
+        Err(error) => {
+            if error.is_request() && standing == Standing::New {
+                run.directory.give_up()?;
+            }
+            Err(error)
+        }
+    }
 }
 
 /// Hashes of all files that a run reads, by what they are.

@@ -33,6 +33,8 @@ pub enum Command {
     Toy(ToyArguments),
     /// Show what is logged: every tag with unit, direction and definition
     Metrics(MetricsArguments),
+    /// Look at preference data before training on them
+    Data(DataArguments),
     /// Compare our numbers with recorded ones of TRL, verl, OpenRLHF and others
     Parity(ParityArguments),
 }
@@ -243,6 +245,54 @@ pub struct ToyArguments {
 pub struct MetricsArguments {
     /// Show this tag alone
     pub tag: Option<String>,
+    /// Write for machines: JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `data`.
+#[derive(Debug, Args)]
+pub struct DataArguments {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub command: DataCommand,
+}
+
+/// One variant for each command under `data`.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Count what is wrong with preference pairs, with examples: exit code 0 for nothing but notes, 1 for more, 2 if a file
+    /// cannot be read
+    Check(DataCheckArguments),
+}
+
+/// Arguments of `data check`.
+#[derive(Debug, Args)]
+pub struct DataCheckArguments {
+    /// Files of pairs: JSON lines, JSON arrays (both plain or gzip), CSV or Parquet; together they are one split
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Files of the other split, such as the test set: no prompt may stand in both
+    #[arg(long, value_name = "FILE")]
+    pub split_against: Vec<PathBuf>,
+    /// Tokenizer to count with: a tokenizer.json, or the directory it lies in [default: the model's]
+    #[arg(long, value_name = "DIR")]
+    pub tokenizer: Option<PathBuf>,
+    /// Longest sequence, tokens: count what is cut off
+    #[arg(long, value_name = "N")]
+    pub max_length: Option<NonZeroUsize>,
+    /// Model directory: say how likely it finds the pairs, beside what it says itself
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Pairs that the model reads, a random draw
+    #[arg(long, value_name = "N", default_value = "256")]
+    pub pairs: NonZeroUsize,
+    /// Where the model computes: cpu, or cuda[:N] in a build with that feature
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: String,
+    /// Examples shown of each finding
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub examples: usize,
     /// Write for machines: JSON
     #[arg(long)]
     pub json: bool,

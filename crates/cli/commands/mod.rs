@@ -1,5 +1,6 @@
 //! One file for each command.
 
+mod data;
 mod generate;
 mod metrics;
 mod parity;
@@ -26,6 +27,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Score(arguments) => score::score(&arguments),
         Command::Toy(arguments) => toy::toy(&arguments),
         Command::Metrics(arguments) => metrics::metrics(&arguments),
+        Command::Data(arguments) => data::data(&arguments),
         Command::Parity(arguments) => parity::parity(&arguments),
     }
 }

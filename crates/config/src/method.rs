@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BestOfNSettings, DpoSettings, GrpoSettings, Objective, PpoSettings, RejectionSamplingSettings,
-    RlooSettings,
+    RewardArmSettings, RlooSettings,
 };
 
 /// What an arm does with the supervised start: one variant, one trainer.
@@ -15,6 +15,8 @@ pub enum Method {
     Ppo(PpoSettings),
     /// Preference optimisation on pairs, without a reward model.
     Dpo(DpoSettings),
+    /// The reward model itself, to compare its accuracy on pairs with that of implicit rewards.
+    Reward(RewardArmSettings),
     /// REINFORCE with a leave-one-out baseline, against the reward model.
     Rloo(RlooSettings),
     /// Group-relative policy optimisation, against the reward model.
@@ -66,6 +68,13 @@ impl Method {
                 reward_model: false,
                 samples: false,
             },
+            Self::Reward(_) => Needs {
+                training: true,
+                pairs: true,
+                reference_logps: false,
+                reward_model: false,
+                samples: false,
+            },
             Self::BestOfN(_) => Needs {
                 training: false,
                 pairs: false,
@@ -88,6 +97,7 @@ impl Method {
         match self {
             Self::Ppo(_) => "ppo",
             Self::Dpo(_) => "dpo",
+            Self::Reward(_) => "reward",
             Self::Rloo(_) => "rloo",
             Self::Grpo(_) => "grpo",
             Self::BestOfN(_) => "best-of-n",
@@ -101,11 +111,26 @@ impl Method {
         match self {
             Self::Dpo(settings) => Some(&settings.objective),
             Self::Ppo(_)
+            | Self::Reward(_)
             | Self::Rloo(_)
             | Self::Grpo(_)
             | Self::BestOfN(_)
             | Self::RejectionSampling(_)
             | Self::Sft(_) => None,
+        }
+    }
+
+    /// Whether what it trains answers prompts, so that its answers can be scored.
+    pub const fn answers(&self) -> bool {
+        match self {
+            Self::Reward(_) => false,
+            Self::Ppo(_)
+            | Self::Dpo(_)
+            | Self::Rloo(_)
+            | Self::Grpo(_)
+            | Self::BestOfN(_)
+            | Self::RejectionSampling(_)
+            | Self::Sft(_) => true,
         }
     }
 }
@@ -119,6 +144,7 @@ mod tests {
         for name in [
             "ppo",
             "dpo",
+            "reward",
             "rloo",
             "grpo",
             "best-of-n",

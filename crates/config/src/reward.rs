@@ -43,6 +43,35 @@ impl Default for RewardSettings {
     }
 }
 
+/// Training the reward model as an arm: on the pairs and from the start of the DPO arms, for as many updates as they.
+///
+/// Its accuracy on pairs is then compared with that of the implicit rewards of DPO, update by update (section 4.4 of
+/// arXiv:2406.07327). It answers no prompts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RewardArmSettings {
+    /// The loss over pairs.
+    pub objective: RewardObjective,
+    /// Pairs in one update.
+    pub batch_size: Count,
+    /// Pairs in one forward and backward pass; absent: `batch_size`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch_size: Option<Count>,
+    /// AdamW and its schedule. Rate 1e-4: TRL's `RewardConfig`.
+    pub optimizer: OptimizerSettings,
+}
+
+impl Default for RewardArmSettings {
+    fn default() -> Self {
+        Self {
+            objective: RewardObjective::default(),
+            batch_size: Count::of(32),
+            micro_batch_size: None,
+            optimizer: OptimizerSettings::with_learning_rate(1e-4),
+        }
+    }
+}
+
 /// A loss over the scores of preferred and other completions.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -53,6 +82,19 @@ pub enum RewardObjective {
     LogExp,
     /// The likelihood of the whole ranking; Plackett 1975, Luce 1959. Of two completions it is Bradley-Terry.
     PlackettLuce,
+}
+
+impl RewardObjective {
+    /// Whether it reads how strong each preference is.
+    pub fn needs_strengths(&self) -> bool {
+        match self {
+            Self::BradleyTerry(settings) => match settings.margin {
+                RewardMargin::PerPair(_) => true,
+                RewardMargin::None | RewardMargin::Constant(_) => false,
+            },
+            Self::LogExp | Self::PlackettLuce => false,
+        }
+    }
 }
 
 impl Default for RewardObjective {

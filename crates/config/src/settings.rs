@@ -71,6 +71,16 @@ pub struct MonitoringSettings {
     pub every: Count,
     /// Pairs, and prompts, that are looked at.
     pub probes: Count,
+    /// Held-out pairs, and as many training pairs, on which the accuracy of rewards is followed. Absent: `probes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy_pairs: Option<Count>,
+}
+
+impl MonitoringSettings {
+    /// Held-out pairs, and as many training pairs, on which the accuracy of rewards is followed.
+    pub fn accuracy_pairs(&self) -> usize {
+        self.accuracy_pairs.unwrap_or(self.probes).get()
+    }
 }
 
 impl Default for MonitoringSettings {
@@ -78,6 +88,7 @@ impl Default for MonitoringSettings {
         Self {
             every: Count::of(10),
             probes: Count::of(32),
+            accuracy_pairs: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Count, OptimizerSettings};
 
-/// Supervised fine-tuning on prompts with their reference completions; the loss counts completion tokens only.
+/// Supervised fine-tuning on prompts with their reference completions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SftSettings {
@@ -18,6 +18,9 @@ pub struct SftSettings {
     /// Stop after this many updates, whatever `epochs` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_updates: Option<Count>,
+    /// Whether the loss counts the prompts too, all but their first token: pre-training on whole texts, for a model that
+    /// has not seen any. Otherwise it counts completion tokens only.
+    pub on_prompts: bool,
     /// AdamW and its schedule.
     pub optimizer: OptimizerSettings,
 }
@@ -29,6 +32,7 @@ impl Default for SftSettings {
             batch_size: Count::of(32),
             micro_batch_size: None,
             max_updates: None,
+            on_prompts: false,
             optimizer: OptimizerSettings::with_learning_rate(1e-3),
         }
     }

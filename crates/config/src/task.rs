@@ -1,4 +1,4 @@
-//! Settings of the tasks with a gold score.
+//! Settings of the tasks.
 
 mod arithmetic;
 mod preference_data;
@@ -13,7 +13,7 @@ pub use slogan::*;
 pub use span::*;
 pub use verse::*;
 
-/// A task: prompts, reference answers and a score by rule.
+/// A task: prompts and reference answers, with a gold score by rule or, for a preference data set, pairs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskSettings {
@@ -23,6 +23,8 @@ pub enum TaskSettings {
     Arithmetic(ArithmeticSettings),
     /// Slogans of a fixed number of words that say given words.
     Slogan(SloganSettings),
+    /// A preference data set: prompts with a chosen and a rejected answer, without a gold score.
+    Preferences(PreferenceDataSettings),
 }
 
 impl TaskSettings {
@@ -32,6 +34,7 @@ impl TaskSettings {
             Self::Verse(_) => "verse",
             Self::Arithmetic(_) => "arithmetic",
             Self::Slogan(_) => "slogan",
+            Self::Preferences(_) => "preferences",
         }
     }
 }
@@ -52,6 +55,17 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_preference_data_set_is_named_by_its_file() {
+        let task: TaskSettings =
+            toml::from_str("preferences = { train = \"pairs.jsonl\" }").unwrap();
+        assert_eq!(task.name(), "preferences");
+        assert!(task.brings_pairs() && !task.has_gold());
+        let text = toml::to_string(&task).unwrap();
+        assert_eq!(toml::from_str::<TaskSettings>(&text).unwrap(), task);
+        assert!(toml::from_str::<TaskSettings>("preferences = {}").is_err());
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use crate::{ArithmeticSource, TaskSettings, VerseSource};
+use crate::{ArithmeticSource, PreferenceDataSettings, TaskSettings, VerseSource};
+
+/// Pairs of a data set whose number the settings do not tell.
+const PAIRS: usize = 4096;
 
 impl TaskSettings {
     /// Files that the task is read from; what it computes depends on their contents.
@@ -23,6 +26,10 @@ impl TaskSettings {
                 }
             },
             Self::Slogan(_) => Vec::new(),
+            Self::Preferences(data) => [data.train.as_path()]
+                .into_iter()
+                .chain(data.test.as_deref())
+                .collect(),
         }
     }
 
@@ -30,6 +37,15 @@ impl TaskSettings {
     pub fn brings_pairs(&self) -> bool {
         match self {
             Self::Verse(_) | Self::Arithmetic(_) | Self::Slogan(_) => false,
+            Self::Preferences(_) => true,
+        }
+    }
+
+    /// Whether answers have a gold score.
+    pub fn has_gold(&self) -> bool {
+        match self {
+            Self::Verse(_) | Self::Arithmetic(_) | Self::Slogan(_) => true,
+            Self::Preferences(_) => false,
         }
     }
 
@@ -39,6 +55,7 @@ impl TaskSettings {
             Self::Verse(verse) => verse.train_prompts.get(),
             Self::Arithmetic(arithmetic) => arithmetic.train_prompts.get(),
             Self::Slogan(slogan) => slogan.train_prompts.get(),
+            Self::Preferences(data) => data.max_pairs.map_or(PAIRS, |most| most.get()),
         }
     }
 
@@ -50,6 +67,10 @@ impl TaskSettings {
                 arithmetic.test_prompts.get() + arithmetic.shifted_prompts.get()
             }
             Self::Slogan(slogan) => slogan.test_prompts.get(),
+            Self::Preferences(data) => {
+                let pairs = data.max_pairs.map_or(PAIRS, |most| most.get());
+                (pairs as f64 * data.held_out.get()) as usize
+            }
         }
     }
 
@@ -61,6 +82,7 @@ impl TaskSettings {
                 VerseSource::Poems(_) => 4096,
             },
             Self::Arithmetic(_) | Self::Slogan(_) => 256,
+            Self::Preferences(_) => PreferenceDataSettings::BYTE_PAIRS,
         }
     }
 }

@@ -46,20 +46,23 @@ impl ChatTemplate {
         } else {
             path.parent().unwrap_or(Path::new(""))
         };
-        let file = directory.join("chat_template.jinja");
-        if let Some(source) = read_if_exists(&file)? {
-            return Self::from_origin(source, &file, special).map(Some);
+        let jinja = read_if_exists(&directory.join(JINJA))?;
+        let config = read_config(&directory.join(CONFIG))?;
+        Self::find(jinja.as_deref(), config.as_ref(), directory, special)
+    }
+
+    /// The template in the content of `chat_template.jinja`, else in that of `tokenizer_config.json`.
+    pub(crate) fn find(
+        jinja: Option<&str>,
+        config: Option<&Json>,
+        directory: &Path,
+        special: &Special,
+    ) -> Result<Option<Self>, DataError> {
+        if let Some(source) = jinja {
+            return Self::from_origin(source.to_owned(), &directory.join(JINJA), special).map(Some);
         }
-        let file = directory.join("tokenizer_config.json");
-        let Some(text) = read_if_exists(&file)? else {
-            return Ok(None);
-        };
-        let config: Json = serde_json::from_str(&text).map_err(|error| DataError::File {
-            path: file.clone(),
-            problem: format!("not JSON: {error}"),
-            hint: "expected the `tokenizer_config.json` that transformers writes".into(),
-        })?;
-        match config.get("chat_template") {
+        let file = directory.join(CONFIG);
+        match config.and_then(|config| config.get("chat_template")) {
             Some(Json::String(source)) => {
                 Self::from_origin(source.clone(), &file, special).map(Some)
             }
@@ -75,6 +78,20 @@ impl ChatTemplate {
             }
             Some(_) | None => Ok(None),
         }
+    }
+
+    /// Conversations as HH-RLHF's transcripts, for tokenizers that have no template of their own: every turn starts with
+    /// `\n\nHuman:` or `\n\nAssistant:` (other roles under their own name), and the end-of-sequence token follows an
+    /// answer that ends the conversation.
+    ///
+    /// # Errors
+    /// Never: the template is known to be one.
+    pub fn transcript(special: &Special) -> Result<Self, DataError> {
+        Self::from_origin(
+            TRANSCRIPT.to_owned(),
+            Path::new("the built-in chat template"),
+            special,
+        )
     }
 
     fn from_origin(source: String, origin: &Path, special: &Special) -> Result<Self, DataError> {
@@ -144,6 +161,17 @@ impl ChatTemplate {
         }
     }
 }
+
+/// Where templates are.
+pub(crate) const JINJA: &str = "chat_template.jinja";
+pub(crate) const CONFIG: &str = "tokenizer_config.json";
+
+const TRANSCRIPT: &str = "{%- for message in messages -%}\
+{%- set name = {'user': 'Human', 'assistant': 'Assistant', 'system': 'System'}.get(message['role'], message['role']) -%}\
+{{- '\\n\\n' + name + ': ' + message['content'] -}}\
+{%- if loop.last and message['role'] == 'assistant' -%}{{- eos_token -}}{%- endif -%}\
+{%- endfor -%}\
+{%- if add_generation_prompt -%}{{- '\\n\\nAssistant:' -}}{%- endif -%}";
 
 /// Without an extension, so that nothing is escaped.
 const NAME: &str = "chat";
@@ -236,7 +264,20 @@ impl serde_json::ser::Formatter for Spaced {
     }
 }
 
-fn read_if_exists(file: &Path) -> Result<Option<String>, DataError> {
+/// The content of a `tokenizer_config.json`, if there is one.
+pub(crate) fn read_config(file: &Path) -> Result<Option<Json>, DataError> {
+    let Some(text) = read_if_exists(file)? else {
+        return Ok(None);
+    };
+    let config = serde_json::from_str(&text).map_err(|error| DataError::File {
+        path: file.to_owned(),
+        problem: format!("not JSON: {error}"),
+        hint: "expected the `tokenizer_config.json` that transformers writes".into(),
+    })?;
+    Ok(Some(config))
+}
+
+pub(crate) fn read_if_exists(file: &Path) -> Result<Option<String>, DataError> {
     match std::fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -334,6 +375,24 @@ mod tests {
             "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}";
         let error = rendered(source).unwrap_err();
         assert!(error.to_string().contains("fuel"), "{error}");
+    }
+
+    #[test]
+    fn conversations_without_a_template_become_transcripts() {
+        let template = ChatTemplate::transcript(&special()).unwrap();
+        let asked = [
+            Message::new("user", "Hi"),
+            Message::new("assistant", "Hello!"),
+            Message::new("user", "Go on"),
+        ];
+        let prompt = template.render(&asked, true).unwrap();
+        assert_eq!(
+            prompt,
+            "\n\nHuman: Hi\n\nAssistant: Hello!\n\nHuman: Go on\n\nAssistant:"
+        );
+        let answered = [asked.as_slice(), &[Message::new("assistant", "No.")]].concat();
+        let whole = template.render(&answered, false).unwrap();
+        assert_eq!(whole, format!("{prompt} No.</s>"));
     }
 
     #[test]

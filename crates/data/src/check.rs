@@ -17,8 +17,10 @@
 //! # Ok::<(), preflab_data::DataError>(())
 //! ```
 
+mod encoding;
 mod lengths;
 mod report;
+mod text;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -26,7 +28,9 @@ use std::path::{Path, PathBuf};
 
 pub use lengths::LengthBias;
 use lengths::Lengths;
-pub use report::{CheckReport, Finding, FindingExample, FindingKind, Severity, SplitRows};
+pub use report::{
+    CheckReport, Estimated, Finding, FindingExample, FindingKind, OnPolicy, Severity, SplitRows,
+};
 use sha2::{Digest, Sha256};
 
 use crate::{DataError, PairRecord, Preprocessor, Records, Text};
@@ -122,8 +126,8 @@ impl<'t> Checker<'t> {
     pub fn add(&mut self, split: &str, place: &Place, row: &PairRecord) -> Result<(), DataError> {
         let split = self.split(split);
         self.splits[split].rows += 1;
-        for kind in wording(row) {
-            self.note(kind, place, &row.chosen);
+        for (kind, text) in wording(row) {
+            self.note(kind, place, text);
         }
         for kind in [self.seen_prompt(split, row), self.seen_pair(row)]
             .into_iter()
@@ -150,6 +154,7 @@ impl<'t> Checker<'t> {
             splits: self.splits,
             findings: self.findings,
             lengths: self.lengths.bias(unit),
+            on_policy: None,
         }
     }
 
@@ -248,16 +253,73 @@ impl<'t> Checker<'t> {
     }
 }
 
-/// What a row's own words show.
-fn wording(row: &PairRecord) -> impl Iterator<Item = FindingKind> {
+/// At most `most` rows of some files, drawn by their hashes: the same ones in whatever order the files are, and with no more
+/// rows in memory.
+///
+/// # Errors
+/// If a file cannot be read or has a bad row.
+pub fn draw_pairs(files: &[PathBuf], most: usize) -> Result<Vec<PairRecord>, DataError> {
+    let mut drawn: BTreeMap<(u64, usize), PairRecord> = BTreeMap::new();
+    let mut seen = 0;
+    for file in files {
+        for row in Records::<PairRecord>::open(file)? {
+            let row = row?.record;
+            let key = hash([&row.prompt, &row.chosen, &row.rejected]);
+            drawn.insert((key, seen), row);
+            seen += 1;
+            if drawn.len() > most {
+                drawn.pop_last();
+            }
+        }
+    }
+    Ok(drawn.into_values().collect())
+}
+
+/// What a row's own words show, with the text that shows it.
+fn wording(row: &PairRecord) -> impl Iterator<Item = (FindingKind, &Text)> {
+    let PairRecord {
+        prompt,
+        chosen,
+        rejected,
+        ..
+    } = row;
+    let is_identical = chosen == rejected;
+    let broken = [prompt, chosen, rejected]
+        .into_iter()
+        .find(|text| encoding::is_broken(&text.plain()));
+    let goes_on = [chosen, rejected]
+        .into_iter()
+        .find(|text| matches!(text, Text::Prose(said) if said.contains("\n\nHuman:")));
     [
-        (row.chosen == row.rejected, FindingKind::IdenticalPair),
-        (row.prompt.is_blank(), FindingKind::EmptyPrompt),
-        (row.chosen.is_blank(), FindingKind::EmptyChosen),
-        (row.rejected.is_blank(), FindingKind::EmptyRejected),
+        (is_identical, FindingKind::IdenticalPair, chosen),
+        (
+            !is_identical && bare(chosen) == bare(rejected),
+            FindingKind::TrivialPair,
+            chosen,
+        ),
+        (prompt.is_blank(), FindingKind::EmptyPrompt, chosen),
+        (chosen.is_blank(), FindingKind::EmptyChosen, prompt),
+        (rejected.is_blank(), FindingKind::EmptyRejected, prompt),
+        (
+            broken.is_some(),
+            FindingKind::BrokenEncoding,
+            broken.unwrap_or(prompt),
+        ),
+        (
+            goes_on.is_some(),
+            FindingKind::ExtraTurn,
+            goes_on.unwrap_or(chosen),
+        ),
     ]
     .into_iter()
-    .filter_map(|(is_so, kind)| is_so.then_some(kind))
+    .filter_map(|(is_so, kind, text)| is_so.then_some((kind, text)))
+}
+
+/// A text without white space and capitals.
+fn bare(text: &Text) -> String {
+    let plain = text.plain();
+    let bare = plain.chars().filter(|c| !c.is_whitespace());
+    bare.flat_map(char::to_lowercase).collect()
 }
 
 /// A hash of texts in their order, the same on every machine.

@@ -15,6 +15,15 @@ pub struct TokenExample {
 }
 
 impl TokenExample {
+    /// The same text with nothing but its first token as the prompt, so that a loss over the completion counts all that a
+    /// model can predict of it.
+    #[must_use]
+    pub fn whole(self) -> Self {
+        let mut prompt = [self.prompt, self.completion].concat();
+        let completion = prompt.split_off(prompt.len().min(1));
+        Self { prompt, completion }
+    }
+
     /// Prompt and completion together, tokens.
     pub fn tokens(&self) -> usize {
         self.prompt.len() + self.completion.len()
@@ -53,5 +62,21 @@ impl TokenPair {
     /// Longest side with its prompt, tokens.
     pub fn longest(&self) -> usize {
         self.prompt.len() + self.chosen.len().max(self.rejected.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_text_keeps_its_tokens() {
+        let example = TokenExample {
+            prompt: vec![4, 5],
+            completion: vec![6, 2],
+        };
+        let whole = example.clone().whole();
+        assert_eq!((whole.prompt, whole.completion), (vec![4], vec![5, 6, 2]));
+        assert_eq!(example.tokens(), 4);
     }
 }

@@ -9,7 +9,10 @@ pub use special::Special;
 use tokenizers::{Encoding, Tokenizer as HuggingFace};
 pub use train::Units;
 
-use crate::DataError;
+use serde_json::Value;
+
+use crate::chat_template::{CONFIG, JINJA, read_config, read_if_exists};
+use crate::{ChatTemplate, DataError};
 
 /// A Hugging Face `tokenizers` object together with the tokens that end, start and pad a sequence.
 ///
@@ -19,6 +22,18 @@ use crate::DataError;
 pub struct Tokenizer {
     inner: HuggingFace,
     special: Special,
+    /// What it was read with, so that nothing of it is lost when it is saved.
+    companions: Companions,
+}
+
+/// Files beside `tokenizer.json`.
+#[derive(Debug, Clone, Default)]
+struct Companions {
+    directory: PathBuf,
+    /// `tokenizer_config.json`.
+    config: Option<Value>,
+    /// `chat_template.jinja`.
+    template: Option<String>,
 }
 
 impl Tokenizer {
@@ -35,7 +50,11 @@ impl Tokenizer {
         let texts: Vec<S> = texts.into_iter().collect();
         let inner = train::train(&texts, units)?;
         let special = Special::trained(&inner);
-        Ok(Self { inner, special })
+        Ok(Self {
+            inner,
+            special,
+            companions: Companions::default(),
+        })
     }
 
     /// Reads `tokenizer.json`, given itself or the directory it lies in, and the special tokens' names from the
@@ -51,19 +70,52 @@ impl Tokenizer {
             problem: format!("not a Hugging Face tokenizer: {error}"),
             hint: "expected the `tokenizer.json` of a fast tokenizer; `AutoTokenizer.from_pretrained(...).save_pretrained(...)` writes one".into(),
         })?;
-        let special = Special::load(&inner, &file)?;
-        Ok(Self { inner, special })
+        let companions = Companions::beside(&file)?;
+        let special = Special::load(&inner, companions.config.as_ref(), &file)?;
+        Ok(Self {
+            inner,
+            special,
+            companions,
+        })
     }
 
-    /// Writes `tokenizer.json` and `tokenizer_config.json` into `directory`, which must exist.
+    /// Writes `tokenizer.json` and `tokenizer_config.json` into `directory`, which must exist. What the tokenizer was read
+    /// with, its chat template included, is written as it was.
     ///
     /// # Errors
     /// [`DataError::Write`].
     pub fn save(&self, directory: &Path) -> Result<(), DataError> {
         let file = directory.join("tokenizer.json");
         std::fs::write(&file, self.to_json()?).map_err(DataError::write(&file))?;
-        let file = directory.join("tokenizer_config.json");
-        std::fs::write(&file, self.special.to_json()).map_err(DataError::write(&file))
+        let file = directory.join(CONFIG);
+        let config = match &self.companions.config {
+            Some(config) => format!("{config:#}\n"),
+            None => self.special.to_json(),
+        };
+        std::fs::write(&file, config).map_err(DataError::write(&file))?;
+        if let Some(template) = &self.companions.template {
+            let file = directory.join(JINJA);
+            std::fs::write(&file, template).map_err(DataError::write(&file))?;
+        }
+        Ok(())
+    }
+
+    /// The chat template that the tokenizer came with: `chat_template.jinja`, else the one in `tokenizer_config.json`.
+    ///
+    /// # Errors
+    /// If it is not a template.
+    pub fn chat_template(&self) -> Result<Option<ChatTemplate>, DataError> {
+        let Companions {
+            directory,
+            config,
+            template,
+        } = &self.companions;
+        ChatTemplate::find(
+            template.as_deref(),
+            config.as_ref(),
+            directory,
+            &self.special,
+        )
     }
 
     /// The content of `tokenizer.json`: what a data hash covers.
@@ -171,6 +223,16 @@ impl Tokenizer {
     }
 }
 
+impl Companions {
+    fn beside(file: &Path) -> Result<Self, DataError> {
+        Ok(Self {
+            directory: file.parent().unwrap_or(Path::new("")).to_owned(),
+            config: read_config(&file.with_file_name(CONFIG))?,
+            template: read_if_exists(&file.with_file_name(JINJA))?,
+        })
+    }
+}
+
 /// `path` itself, or `tokenizer.json` in it.
 fn tokenizer_file(path: &Path) -> PathBuf {
     if path.is_dir() {
@@ -273,6 +335,26 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_a_tokenizer_came_with_survives_being_saved() {
+        let [from, to] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        characters().save(from.path()).unwrap();
+        let config = "{\"eos_token\": \"|\", \"model_max_length\": 77, \"chat_template\": \"old\"}";
+        std::fs::write(from.path().join("tokenizer_config.json"), config).unwrap();
+        std::fs::write(from.path().join("chat_template.jinja"), "new").unwrap();
+        Tokenizer::load(from.path())
+            .unwrap()
+            .save(to.path())
+            .unwrap();
+        let saved = Tokenizer::load(to.path()).unwrap();
+        assert_eq!(saved.special().eos.0, "|");
+        let template = saved.chat_template().unwrap().unwrap();
+        assert_eq!(template.render(&[], false).unwrap(), "new");
+        let text = std::fs::read_to_string(to.path().join("tokenizer_config.json")).unwrap();
+        assert!(text.contains("77") && text.contains("old"), "{text}");
+        assert!(characters().chat_template().unwrap().is_none());
     }
 
     #[test]

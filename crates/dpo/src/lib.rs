@@ -35,6 +35,6 @@ pub use objectives::{Needs, implicit_rewards, preference_loss};
 pub use reference::{
     ReferenceError, ReferenceLogps, check_against, reference_logps, unrelated_completion,
 };
-pub use run::Monitoring;
+pub use run::{AccuracyPairs, Monitoring};
 pub use statistics::TokenStatistics;
 pub use trainer::DpoTrainer;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use burn::module::Module;
 use preflab_data::Pair;
 use preflab_metrics::{Metric, Sink, Text};
-use preflab_training::{TrainError, Watch};
+use preflab_training::{PairMargins, TrainError, Watch};
 use preflab_transformer::CausalLm;
 
 use crate::batch::ScoredPairs;
@@ -25,8 +25,19 @@ pub struct Monitoring<'m> {
     pub probe_pairs: ScoredPairs<'m>,
     /// Rows whose log-probabilities are followed.
     pub probes: &'m Probes,
+    /// Pairs on which the accuracy of the implicit rewards is followed.
+    pub accuracy: AccuracyPairs<'m>,
     /// Updates between two looks.
     pub every: usize,
+}
+
+/// Pairs on which the accuracy of the implicit rewards is followed; without either kind it is not.
+#[derive(Debug, Clone, Copy)]
+pub struct AccuracyPairs<'m> {
+    /// Pairs that are never trained on.
+    pub held_out: ScoredPairs<'m>,
+    /// Some of those that are.
+    pub train: ScoredPairs<'m>,
 }
 
 impl DpoTrainer {
@@ -47,7 +58,10 @@ impl DpoTrainer {
         let dynamics = Dynamics::new(monitoring.probes.clone(), &self.policy().valid());
         match watch.resume_from() {
             Some(state) => self.restore(&state)?,
-            None => self.look(0, &dynamics, monitoring, log)?,
+            None => {
+                self.look(0, &dynamics, monitoring, log)?;
+                self.look_at_accuracy(0, 0.0, monitoring.accuracy, log)?;
+            }
         }
         for update in self.updates_done()..updates {
             if watch.stop() {
@@ -68,6 +82,8 @@ impl DpoTrainer {
             }
             if looked_at {
                 self.look(step, &dynamics, monitoring, log)?;
+                let passes = passes(step, &measured, data.pairs.len());
+                self.look_at_accuracy(step, passes, monitoring.accuracy, log)?;
                 let Pair { chosen, rejected } = measured.mean_rewards();
                 let note = format!("loss {loss:.3} margin {:.2}", chosen - rejected);
                 watch.progress(step, updates as u64, &note);
@@ -94,7 +110,7 @@ impl DpoTrainer {
         let reference = measured.mean_reference_logps();
         let gradients = measured.log_likelihood_gradients();
         let slopes = measured.mean_slopes();
-        let passes = step as f64 * measured.losses.len() as f64 / pairs as f64;
+        let passes = passes(step, measured, pairs);
         log.scalars(
             step,
             &[
@@ -160,6 +176,27 @@ impl DpoTrainer {
         let begun = Instant::now();
         self.evaluate(step, monitoring.held_out, log)?;
         log.scalar(step, Metric::TimingEvaluate, begun.elapsed().as_secs_f64())?;
+        Ok(())
+    }
+
+    fn look_at_accuracy(
+        &mut self,
+        step: u64,
+        passes: f64,
+        pairs: AccuracyPairs<'_>,
+        log: &mut dyn Sink,
+    ) -> Result<(), TrainError> {
+        if pairs.held_out.pairs.is_empty() || pairs.train.pairs.is_empty() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let (held_out, train) = (self.margins(pairs.held_out), self.margins(pairs.train));
+        let margins = PairMargins {
+            held_out: &held_out,
+            train: &train,
+        };
+        self.accuracy.look(step, passes, margins, log)?;
+        log.scalar(step, Metric::TimingAccuracy, begun.elapsed().as_secs_f64())?;
         Ok(())
     }
 
@@ -233,4 +270,9 @@ impl DpoTrainer {
         }
         Ok(())
     }
+}
+
+/// Passes over the pairs after `step` updates of one size.
+fn passes(step: u64, measured: &Measured, pairs: usize) -> f64 {
+    step as f64 * measured.losses.len() as f64 / pairs as f64
 }

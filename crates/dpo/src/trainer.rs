@@ -7,8 +7,8 @@ use burn::tensor::{Tensor, TensorData};
 use preflab_config::{DpoSettings, Objective};
 use preflab_data::{Pair, TokenPair};
 use preflab_training::{
-    Accumulated, Optimizer, OptimizerProgress, Order, Snapshot, StateError, StateReader,
-    StateWriter, Trained, Work, policy_parameters,
+    Accumulated, AccuracyCurve, Optimizer, OptimizerProgress, Order, Snapshot, StateError,
+    StateReader, StateWriter, Trained, Work, policy_parameters,
 };
 use preflab_transformer::{CausalLm, Completions};
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,7 @@ pub struct DpoTrainer {
     shift: RunningMean,
     parameters: usize,
     work: Work,
+    pub(crate) accuracy: AccuracyCurve,
 }
 
 /// Losses of a set of pairs and their slopes with respect to every token's log-probability, `[2m, c]`.
@@ -60,6 +61,7 @@ struct State {
     optimizer: OptimizerProgress,
     shift: RunningMean,
     work: Work,
+    accuracy: AccuracyCurve,
 }
 
 impl Snapshot for DpoTrainer {
@@ -70,6 +72,7 @@ impl Snapshot for DpoTrainer {
             optimizer: self.optimizer.progress(),
             shift: self.shift,
             work: self.work,
+            accuracy: self.accuracy.clone(),
         })
     }
 
@@ -93,6 +96,7 @@ impl DpoTrainer {
             order,
             shift: RunningMean::default(),
             work: Work::default(),
+            accuracy: AccuracyCurve::default(),
         }
     }
 
@@ -113,11 +117,13 @@ impl DpoTrainer {
             optimizer,
             shift,
             work,
+            accuracy,
         } = state.values()?;
         self.optimizer.set_progress(optimizer);
         self.policy = state.learner(POLICY, self.policy.clone(), &mut self.optimizer)?;
         self.shift = shift;
         self.work = work;
+        self.accuracy = accuracy;
         Ok(())
     }
 
@@ -129,6 +135,11 @@ impl DpoTrainer {
     /// What training cost so far.
     pub fn work(&self) -> Work {
         self.work
+    }
+
+    /// How often the implicit rewards preferred the chosen completion, look by look.
+    pub fn accuracy(&self) -> &AccuracyCurve {
+        &self.accuracy
     }
 
     /// What is minimised.
@@ -208,6 +219,28 @@ impl DpoTrainer {
             measured.extend(all(micro));
         }
         measured
+    }
+
+    /// Chosen minus rejected implicit reward of each pair, as the policy is now; without the objective's loss.
+    pub fn margins(&self, data: ScoredPairs<'_>) -> Vec<f64> {
+        let policy = self.policy.valid();
+        let all: Vec<usize> = (0..data.pairs.len()).collect();
+        let mut margins = Vec::with_capacity(all.len());
+        // Implicit rewards read nothing of the other pairs.
+        let context = Context {
+            score_gaps: None,
+            kl: None,
+            reward_shift: None,
+            mean_chosen_length: None,
+        };
+        for micro in all.chunks(self.micro_batch) {
+            let predicted = predict(&policy, micro, data, self.needs.collision);
+            let inputs = self.inputs(&predicted, &predicted.values(), data, &context);
+            let rewards = implicit_rewards(&self.objective, &inputs);
+            let Pair { chosen, rejected } = rewards.as_ref().map(numbers);
+            margins.extend(chosen.iter().zip(&rejected).map(|(c, r)| c - r));
+        }
+        margins
     }
 
     /// What the objective reads of the whole update besides the pairs' own log-probabilities.

@@ -153,6 +153,10 @@ fn memory(settings: &Settings, vocabulary: usize) -> f64 {
             TRAINED,
             2 * dpo.micro_batch_size.unwrap_or(dpo.batch_size).get(),
         ),
+        Method::Reward(reward) => (
+            TRAINED,
+            2 * reward.micro_batch_size.unwrap_or(reward.batch_size).get(),
+        ),
         Method::RejectionSampling(rejection) => (
             TRAINED + FROZEN,
             rejection
@@ -255,6 +259,10 @@ fn work(stage: &Stage, vocabulary: usize) -> Work {
         StageKind::ReferenceLogps => read(2.0 * pairs),
         StageKind::RewardModel => trained(2.0 * pairs * settings.reward.epochs.get() as f64),
         StageKind::Training => training(settings, n, tokens),
+        // Two sides of each held-out pair.
+        StageKind::Evaluation if !settings.method.answers() => {
+            read(2.0 * preferences.held_out_pairs.get() as f64)
+        }
         StageKind::Evaluation => {
             let prompts = settings
                 .evaluation
@@ -265,6 +273,7 @@ fn work(stage: &Stage, vocabulary: usize) -> Work {
                     Method::BestOfN(best) => best.n.get(),
                     Method::Ppo(_)
                     | Method::Dpo(_)
+                    | Method::Reward(_)
                     | Method::Rloo(_)
                     | Method::Grpo(_)
                     | Method::RejectionSampling(_)
@@ -309,6 +318,7 @@ fn training(settings: &Settings, n: f64, tokens: f64) -> Work {
             )
         }
         Method::Dpo(dpo) => (2.0 * dpo.batch_size.get() as f64, 0.0, 0.0),
+        Method::Reward(reward) => (2.0 * reward.batch_size.get() as f64, 0.0, 0.0),
         Method::RejectionSampling(rejection) => {
             let rows = rejection.sft.batch_size.get() as f64;
             let sampled =

@@ -92,9 +92,11 @@ impl<'a> Graph<'a> {
         let training = needs
             .training
             .then(|| self.add(StageKind::Training, Some(seed), &settings, &inputs, &title));
-        let answering = match training {
-            Some(training) => vec![task, sft, training],
-            None => inputs,
+        let answering = match (training, pairs) {
+            // A model that does not answer prompts is judged by pairs.
+            (Some(training), Some(pairs)) if !settings.method.answers() => vec![pairs, training],
+            (Some(training), _) => vec![task, sft, training],
+            (None, _) => inputs,
         };
         let title = format!("{} · evaluation", arm.name);
         let evaluation = self.add(
@@ -185,6 +187,8 @@ impl<'a> Graph<'a> {
         let scenario = settings.preferences.scenario;
         let mut inputs = vec![task];
         let brought = settings.task.brings_pairs();
+        // The pairs of a data set are the same under every seed.
+        let seed_of_pairs = (!brought).then_some(seed);
         let from_policy = !scenario.chosen_from_data() || !scenario.rejected_from_weaker();
         if !brought && from_policy {
             inputs.push(self.add(
@@ -214,7 +218,7 @@ impl<'a> Graph<'a> {
         }
         self.add(
             StageKind::Pairs,
-            Some(seed),
+            seed_of_pairs,
             settings,
             &inputs,
             "preference pairs",

@@ -84,6 +84,14 @@ impl Stage {
 pub(crate) fn relevant(kind: StageKind, settings: &Settings) -> Value {
     let preferences = &settings.preferences;
     match kind {
+        // What a data set's pairs must fit into.
+        StageKind::TaskData if settings.task.brings_pairs() => json!([
+            settings.task,
+            settings.tokenizer,
+            settings.model,
+            settings.sampling.max_tokens,
+            settings.evaluation_sampling().max_tokens
+        ]),
         StageKind::TaskData => json!([settings.task, settings.tokenizer]),
         StageKind::Sft => json!([settings.model, settings.sft]),
         StageKind::WeakerModel => json!([settings.model, settings.sft, preferences.weaker]),
@@ -94,6 +102,9 @@ pub(crate) fn relevant(kind: StageKind, settings: &Settings) -> Value {
                 preferences.held_out_pairs,
                 preferences.sampling
             ])
+        }
+        StageKind::Pairs if settings.task.brings_pairs() => {
+            json!([preferences.pairs, preferences.held_out_pairs])
         }
         StageKind::Pairs => json!([
             preferences.pairs,
@@ -110,11 +121,13 @@ pub(crate) fn relevant(kind: StageKind, settings: &Settings) -> Value {
             settings.sampling,
             settings.monitoring
         ]),
+        StageKind::Evaluation if !settings.method.answers() => Value::Null,
         StageKind::Evaluation => {
             let answering = match &settings.method {
                 Method::BestOfN(best) => json!(best),
                 Method::Ppo(_)
                 | Method::Dpo(_)
+                | Method::Reward(_)
                 | Method::Rloo(_)
                 | Method::Grpo(_)
                 | Method::RejectionSampling(_)

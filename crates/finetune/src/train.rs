@@ -15,11 +15,11 @@ use preflab_config::{
 };
 use preflab_data::{Pair, TokenExample, TokenPair, Tokenizer, Units};
 use preflab_dpo::dynamics::Probes;
-use preflab_dpo::{DpoTrainer, Monitoring, Needs, ReferenceLogps, ScoredPairs};
+use preflab_dpo::{AccuracyPairs, DpoTrainer, Monitoring, Needs, ReferenceLogps, ScoredPairs};
 use preflab_experiment::{Interrupt, hash_file};
 use preflab_metrics::{RunLog, SCALARS_FILE, Sink, Text, read_scalars};
 use preflab_ppo::{PolicyGradient, Recipe, Scorer};
-use preflab_reward::{Judged, RewardTrainer};
+use preflab_reward::{Judged, RewardRun, RewardTrainer};
 use preflab_training::{DeviceChoice, Minibatches, Order, SftTrainer, Stream, Streams, Trained};
 use preflab_transformer::checkpoint::{self, Config};
 use preflab_transformer::{CausalLm, ScalarModel};
@@ -283,17 +283,19 @@ impl Run<'_> {
         );
         let prompts = prompts_of(data.held_out.iter().chain(&data.train), |row| &row.prompt);
         let answers = self.answers(&words, prompts, &[], None, None);
-        let order = SftTrainer::shuffled(settings, self.streams(), data.train.len());
-        let trainer = SftTrainer::new(policy, settings, order, data.train.len())
+        let counted = |rows: Vec<TokenExample>| -> Vec<TokenExample> {
+            if settings.on_prompts {
+                rows.into_iter().map(TokenExample::whole).collect()
+            } else {
+                rows
+            }
+        };
+        let (train, held_out) = (counted(data.train), counted(data.held_out));
+        let order = SftTrainer::shuffled(settings, self.streams(), train.len());
+        let trainer = SftTrainer::new(policy, settings, order, train.len())
             .evaluating_every(self.request().settings.evaluate_every.get());
         let mut session = self.session(&config, &words, &answers)?;
-        let (policy, _) = trainer.run(
-            &data.train,
-            &data.held_out,
-            1,
-            &mut session.log,
-            &session.keeper,
-        )?;
+        let (policy, _) = trainer.run(&train, &held_out, 1, &mut session.log, &session.keeper)?;
         self.finish(session, &Model::Policy(policy), &data.report, None)
     }
 
@@ -339,10 +341,11 @@ impl Run<'_> {
             longest(train.tokens.iter().map(pair_tokens), micro),
         );
         let order = Order::Shuffled(Minibatches::new(self.streams(), train.tokens.len(), batch));
-        let trainer = RewardTrainer::new(model, settings, order, train.tokens.len());
+        let trainer = RewardTrainer::new(model, settings, order, train.tokens.len())
+            .watching(held_out.tokens.len());
         let answers = self.answers(&words, Vec::new(), &[], None, None);
         let mut session = self.session(&config, &words, &answers)?;
-        let (model, _, _) = trainer.run(
+        let RewardRun { model, .. } = trainer.run(
             train.judged(),
             held_out.judged(),
             &mut session.log,
@@ -422,12 +425,12 @@ impl Run<'_> {
         let scored = train.scored(&logps.train);
         let monitoring = Monitoring {
             held_out: held_out.scored(&logps.held_out),
-            probe_pairs: ScoredPairs {
-                pairs: &scored.pairs[..watched],
-                reference: &scored.reference[..watched],
-                score_gaps: scored.score_gaps.map(|gaps| &gaps[..watched]),
-            },
+            probe_pairs: first(scored, watched),
             probes: &probes,
+            accuracy: AccuracyPairs {
+                held_out: held_out.scored(&logps.held_out),
+                train: first(scored, held_out.tokens.len()),
+            },
             every: self.request().settings.evaluate_every.get(),
         };
         let order = Order::Shuffled(Minibatches::new(self.streams(), train.tokens.len(), batch));
@@ -771,6 +774,16 @@ impl Pairs {
             reference,
             score_gaps: self.margins.as_deref(),
         }
+    }
+}
+
+/// The first `count` pairs.
+fn first(scored: ScoredPairs<'_>, count: usize) -> ScoredPairs<'_> {
+    let count = count.min(scored.pairs.len());
+    ScoredPairs {
+        pairs: &scored.pairs[..count],
+        reference: &scored.reference[..count],
+        score_gaps: scored.score_gaps.map(|gaps| &gaps[..count]),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Tags are TRL's (`rewards/chosen`, `eval_loss`) and those of "The N+ Implementation Details of RLHF with PPO" (`objective/kl`,
 //! `policy/clipfrac_avg`) where they exist, so that curves line up with published ones. What only this suite measures lives under
-//! `dynamics/`, `rollout/`, `pairs/`, `budget/`, `timing/`, `task/`, `ood/` and `toy/`.
+//! `accuracy/`, `dynamics/`, `rollout/`, `pairs/`, `budget/`, `timing/`, `task/`, `ood/` and `toy/`.
 //!
 //! Conventions of every row: natural logs, nats; a log-probability is summed over the completion's tokens unless the row says "per token";
 //! "tokens" are completion tokens (the end-of-sequence token included), never padding; a mean over tokens gives every token of the batch
@@ -94,6 +94,24 @@ catalogue! {
         EvalAccuracySmallMargin, "eval_accuracy/margin_small", "fraction", Higher, "`accuracy` over the third of the held-out pairs with the smallest gold margin.";
         EvalAccuracyMediumMargin, "eval_accuracy/margin_medium", "fraction", Higher, "`accuracy` over the third of the held-out pairs with the middle gold margins.";
         EvalAccuracyLargeMargin, "eval_accuracy/margin_large", "fraction", Higher, "`accuracy` over the third of the held-out pairs with the largest gold margin.";
+    }
+    /// Logged by every trainer on pairs, so that reward models and policies can be compared.
+    PairAccuracy, "Accuracy on pairs" => {
+        AccuracyHeldOut, "accuracy/held_out", "fraction", Higher, "Share of the watched held-out pairs whose chosen reward is strictly above the rejected one: by the score of a reward model, by the implicit reward of a policy. As a final figure: after the last update.";
+        AccuracyTrain, "accuracy/train", "fraction", Neither, "The same over a fixed set of training pairs.";
+        AccuracyGap, "accuracy/gap", "fraction", Lower, "`accuracy/train` minus `accuracy/held_out`: the overfitting gap.";
+        AccuracyPeak, "accuracy/peak", "fraction", Higher, "Largest `accuracy/held_out` of the run, the look before the first update left out, as in every figure of a whole curve.";
+        AccuracyPeakPass, "accuracy/peak_pass", "passes", Neither, "Passes over the training pairs at the first look with that accuracy.";
+        AccuracyDrop, "accuracy/drop", "fraction", Lower, "`accuracy/peak` minus `accuracy/held_out` after the last update.";
+        AccuracyFluctuation, "accuracy/fluctuation", "fraction", Lower, "Standard deviation (n - 1) of the changes of `accuracy/held_out` from one look to the next.";
+        AccuracyTrainFluctuation, "accuracy/train_fluctuation", "fraction", Lower, "The same of `accuracy/train`.";
+        AccuracyGapFirstPass, "accuracy/gap_first_pass", "fraction", Lower, "Mean of `accuracy/gap` over the looks in the second half of the first pass over the training pairs.";
+        AccuracyGapSecondPass, "accuracy/gap_second_pass", "fraction", Lower, "The same for the second pass.";
+        AccuracySecondPassChange, "accuracy/second_pass_change", "fraction", Higher, "Mean of `accuracy/held_out` over the looks in the second half of the second pass, minus that of the first pass: below 0 where a second pass overfits.";
+        AccuracyHeldOutLoss, "accuracy/held_out_loss", "nats", Lower, "Mean over the watched held-out pairs of -log sigmoid of chosen minus rejected reward.";
+        AccuracyTrainLoss, "accuracy/train_loss", "nats", Neither, "The same over the fixed training pairs.";
+        AccuracyLossRise, "accuracy/loss_rise", "nats", Lower, "`accuracy/held_out_loss` after the last update minus its smallest value of the run.";
+        AccuracySecondPassLossChange, "accuracy/second_pass_loss_change", "nats", Lower, "Mean of `accuracy/held_out_loss` over the looks in the second half of the second pass, minus that of the first pass.";
     }
     /// Logged by PPO and the critic-free trainers on the same rollouts.
     Ppo, "PPO, RLOO and GRPO" => {
@@ -237,6 +255,7 @@ catalogue! {
         TimingScore, "timing/score", "seconds", Lower, "Wall-clock seconds of the last update spent in reward and reference models.";
         TimingTrain, "timing/train", "seconds", Lower, "Wall-clock seconds of the last update spent in forward and backward passes and the optimiser.";
         TimingDynamics, "timing/dynamics", "seconds", Lower, "Wall-clock seconds of the last update spent measuring the dynamics.";
+        TimingAccuracy, "timing/accuracy", "seconds", Lower, "Wall-clock seconds of the last look at the accuracy on pairs.";
         TimingEvaluate, "timing/evaluate", "seconds", Lower, "Wall-clock seconds of the last evaluation.";
         TokensPerSecond, "timing/tokens_per_second", "tokens per second", Higher, "Tokens trained in the last update divided by its seconds.";
         GeneratedPerSecond, "timing/generated_tokens_per_second", "tokens per second", Higher, "Tokens sampled in the last update divided by the seconds spent sampling.";

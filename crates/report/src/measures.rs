@@ -38,8 +38,12 @@ impl Measure {
         }
     }
 
-    fn is_score(&self) -> bool {
-        matches!(self, Measure::Known(metric) if metric.section() == Section::Task)
+    fn is_score(&self, by_accuracy: bool) -> bool {
+        let Measure::Known(metric) = self else {
+            return false;
+        };
+        metric.section() == Section::Task
+            || (by_accuracy && metric.section() == Section::PairAccuracy)
     }
 }
 
@@ -49,6 +53,8 @@ pub(crate) struct Measures {
     /// By arm and measure, in the experiment's order of seeds.
     values: BTreeMap<(String, Measure), Vec<(u64, f64)>>,
     all: BTreeSet<Measure>,
+    /// Whether accuracy on pairs is what arms are compared by: one of them is a reward model, or there is no gold score.
+    by_accuracy: bool,
 }
 
 impl Measures {
@@ -70,6 +76,10 @@ impl Measures {
                     .push((cell.seed, value));
             }
         }
+        let gold = Measure::Known(Metric::TaskGold);
+        let arms = &records.experiment.arms;
+        measures.by_accuracy =
+            !measures.all.contains(&gold) || arms.iter().any(|arm| arm.method == "reward");
         measures
     }
 
@@ -85,7 +95,7 @@ impl Measures {
         let scores: Vec<Measure> = self
             .all
             .iter()
-            .filter(|measure| measure.is_score())
+            .filter(|measure| measure.is_score(self.by_accuracy))
             .cloned()
             .collect();
         if !scores.is_empty() {
@@ -108,9 +118,14 @@ impl Measures {
             .collect()
     }
 
-    /// The figure by which arms are judged first: the gold score where there is one, else the first that has a better direction.
+    /// The figure by which arms are judged first: accuracy on held-out pairs where arms are compared by it, the gold score
+    /// where there is one, else the first that has a better direction.
     pub(crate) fn primary(&self) -> Option<Measure> {
         let scores = self.scores();
+        let accuracy = Measure::Known(Metric::AccuracyHeldOut);
+        if self.by_accuracy && scores.contains(&accuracy) {
+            return Some(accuracy);
+        }
         let gold = Measure::Known(Metric::TaskGold);
         if scores.contains(&gold) {
             return Some(gold);

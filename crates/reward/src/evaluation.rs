@@ -97,6 +97,12 @@ impl Evaluation {
         })
     }
 
+    /// Chosen minus rejected score of each pair.
+    pub fn margins(&self) -> Vec<f64> {
+        let sides = self.scores.chosen.iter().zip(&self.scores.rejected);
+        sides.map(|(chosen, rejected)| chosen - rejected).collect()
+    }
+
     /// Logs it at `step`.
     ///
     /// # Errors

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, TensorData};
-use preflab_config::{RewardMargin, RewardObjective, RewardSettings};
+use preflab_config::{RewardObjective, RewardSettings};
 use preflab_data::{Pair, TokenPair};
 use preflab_metrics::{Metric, Sink};
 use preflab_stats::mean;
 use preflab_training::{
-    Accumulated, Optimizer, OptimizerProgress, Order, Snapshot, StateError, StateReader,
-    StateWriter, TrainError, Trained, Watch, Work, scalar_parameters,
+    Accumulated, AccuracyCurve, Optimizer, OptimizerProgress, Order, PairMargins, Snapshot,
+    StateError, StateReader, StateWriter, TrainError, Trained, Watch, Work, scalar_parameters,
 };
 use preflab_transformer::{Completions, ScalarModel};
 use serde::{Deserialize, Serialize};
@@ -60,8 +60,23 @@ pub struct RewardTrainer {
     batch: usize,
     pairs: usize,
     evaluate_every: usize,
+    watched: usize,
     parameters: usize,
     work: Work,
+    accuracy: AccuracyCurve,
+}
+
+/// What a whole training run gives.
+#[derive(Debug)]
+pub struct RewardRun {
+    /// The model, on the autodiff device.
+    pub model: ScalarModel,
+    /// The last evaluation; none without held-out pairs.
+    pub evaluation: Option<Evaluation>,
+    /// Accuracy on held-out and on training pairs, look by look; empty unless [`RewardTrainer::watching`] asked for it.
+    pub accuracy: AccuracyCurve,
+    /// What training cost.
+    pub work: Work,
 }
 
 /// Name of the model in a state.
@@ -73,6 +88,7 @@ const MODEL: &str = "model";
 struct State {
     optimizer: OptimizerProgress,
     work: Work,
+    accuracy: AccuracyCurve,
 }
 
 impl Snapshot for RewardTrainer {
@@ -82,6 +98,7 @@ impl Snapshot for RewardTrainer {
         state.values(&State {
             optimizer: self.optimizer.progress(),
             work: self.work,
+            accuracy: self.accuracy.clone(),
         })
     }
 
@@ -96,6 +113,18 @@ impl RewardTrainer {
         let batch = settings.batch_size.get();
         let all = (pairs * settings.epochs.get()).div_ceil(batch);
         let updates = settings.max_updates.map_or(all, |most| all.min(most.get()));
+        Self::for_updates(model, settings, order, pairs, updates)
+    }
+
+    /// A trainer that does exactly so many updates, whatever `epochs` and `max_updates` say.
+    pub fn for_updates(
+        model: ScalarModel,
+        settings: &RewardSettings,
+        order: Order,
+        pairs: usize,
+        updates: usize,
+    ) -> Self {
+        let batch = settings.batch_size.get();
         Self {
             parameters: scalar_parameters(&model),
             model,
@@ -107,7 +136,18 @@ impl RewardTrainer {
             batch,
             pairs,
             evaluate_every: settings.evaluate_every.get(),
+            watched: 0,
             work: Work::default(),
+            accuracy: AccuracyCurve::default(),
+        }
+    }
+
+    /// Follows the accuracy on the first `pairs` training pairs too, beside that on the held-out ones.
+    #[must_use]
+    pub fn watching(self, pairs: usize) -> Self {
+        Self {
+            watched: pairs,
+            ..self
         }
     }
 
@@ -123,8 +163,6 @@ impl RewardTrainer {
 
     /// All updates, with evaluations on `held_out` before the first, every so many, and after the last one.
     ///
-    /// Returns the model, the last evaluation (none without held-out pairs) and what training cost.
-    ///
     /// # Errors
     /// If the log cannot be written, `watch` asked to stop, or a loss or score is no longer a number.
     pub fn run(
@@ -133,13 +171,13 @@ impl RewardTrainer {
         held_out: Judged<'_>,
         log: &mut dyn Sink,
         watch: &dyn Watch,
-    ) -> Result<(ScalarModel, Option<Evaluation>, Work), TrainError> {
+    ) -> Result<RewardRun, TrainError> {
         let mut evaluation = match watch.resume_from() {
             Some(state) => {
                 self.restore(&state)?;
                 self.evaluate(held_out)?
             }
-            None => self.look(0, held_out, log)?,
+            None => self.look(0, data, held_out, log)?,
         };
         for update in self.optimizer.updates()..self.updates {
             if watch.stop() {
@@ -157,7 +195,7 @@ impl RewardTrainer {
                 });
             }
             if done % self.evaluate_every == 0 || done == self.updates {
-                evaluation = self.look(done, held_out, log)?;
+                evaluation = self.look(done, data, held_out, log)?;
                 let note = format!("loss {loss:.3} accuracy {:.2}", accuracy(&measured.scores));
                 watch.progress(done as u64, self.updates as u64, &note);
             }
@@ -166,15 +204,25 @@ impl RewardTrainer {
             }
         }
         log.flush()?;
-        Ok((self.model, evaluation, self.work))
+        Ok(RewardRun {
+            model: self.model,
+            evaluation,
+            accuracy: self.accuracy,
+            work: self.work,
+        })
     }
 
     fn restore(&mut self, directory: &Path) -> Result<(), StateError> {
         let state = StateReader(directory);
-        let State { optimizer, work } = state.values()?;
+        let State {
+            optimizer,
+            work,
+            accuracy,
+        } = state.values()?;
         self.optimizer.set_progress(optimizer);
         self.model = state.learner(MODEL, self.model.clone(), &mut self.optimizer)?;
         self.work = work;
+        self.accuracy = accuracy;
         Ok(())
     }
 
@@ -186,7 +234,7 @@ impl RewardTrainer {
         let mut gradients = Accumulated::new();
         let mut measured = RewardUpdate::default();
         for micro in taken.chunks(self.micro_batch) {
-            let (losses, scores) = self.losses(&self.model, micro, data);
+            let (losses, scores) = losses(&self.model, &self.objective, micro, data);
             measured.extend(&losses, &scores);
             gradients.add(&self.model, (losses.sum() / taken.len() as f64).backward());
         }
@@ -202,88 +250,14 @@ impl RewardTrainer {
         measured
     }
 
-    /// Losses and scores of some pairs, `[b]` each.
-    fn losses(
-        &self,
-        model: &ScalarModel,
-        taken: &[usize],
-        data: Judged<'_>,
-    ) -> (Tensor<1>, Pair<Tensor<1>>) {
-        let side = |pick: fn(&TokenPair) -> &[u32]| {
-            taken.iter().map(move |&index| {
-                let pair = &data.pairs[index];
-                (pair.prompt.as_slice(), pick(pair))
-            })
-        };
-        let rows: Vec<(&[u32], &[u32])> = side(|pair| &pair.chosen)
-            .chain(side(|pair| &pair.rejected))
-            .collect();
-        let device = model.device();
-        let both = model.completion_scores(&Completions::new(&rows, &device));
-        let b = taken.len();
-        let scores = Pair {
-            chosen: both.clone().narrow(0, 0, b),
-            rejected: both.narrow(0, b, b),
-        };
-        let strengths = self.strengths(taken, data).map(|strengths| {
-            Tensor::<1>::from_data(TensorData::new(strengths, [b]), (&device, DType::F32))
-        });
-        (
-            pair_losses(&self.objective, &scores, strengths.as_ref()),
-            scores,
-        )
-    }
-
-    /// The strength of each preference, where the objective has a margin for each pair.
-    fn strengths(&self, taken: &[usize], data: Judged<'_>) -> Option<Vec<f32>> {
-        match &self.objective {
-            RewardObjective::BradleyTerry(settings) => match settings.margin {
-                RewardMargin::PerPair(_) => {
-                    let margins = data.gold_margins.expect("the strength of each preference");
-                    Some(taken.iter().map(|&index| margins[index] as f32).collect())
-                }
-                RewardMargin::None | RewardMargin::Constant(_) => None,
-            },
-            RewardObjective::LogExp | RewardObjective::PlackettLuce => None,
-        }
-    }
-
     /// The model as it is now, on pairs it does not train on; `None` if there are none.
     ///
     /// # Errors
     /// If a score is no longer a number.
     pub fn evaluate(&self, held_out: Judged<'_>) -> Result<Option<Evaluation>, TrainError> {
-        if held_out.pairs.is_empty() {
-            return Ok(None);
-        }
         let model = self.model.valid();
-        let all: Vec<usize> = (0..held_out.pairs.len()).collect();
-        let mut measured = RewardUpdate::default();
-        for micro in all.chunks(self.micro_batch) {
-            let (losses, scores) = self.losses(&model, micro, held_out);
-            measured.extend(&losses, &scores);
-        }
-        let lengths = Pair {
-            chosen: held_out
-                .pairs
-                .iter()
-                .map(|pair| pair.chosen.len())
-                .collect(),
-            rejected: held_out
-                .pairs
-                .iter()
-                .map(|pair| pair.rejected.len())
-                .collect(),
-        };
-        let loss = mean(&measured.losses);
-        Evaluation::of(
-            measured.scores,
-            &lengths,
-            &measured.losses,
-            held_out.gold_margins,
-        )
-        .map(Some)
-        .map_err(|_| TrainError::Diverged {
+        let evaluated = measure(&model, &self.objective, held_out, self.micro_batch);
+        evaluated.map_err(|loss| TrainError::Diverged {
             update: self.optimizer.updates(),
             quantity: Metric::EvalLoss.tag(),
             value: loss,
@@ -291,16 +265,42 @@ impl RewardTrainer {
     }
 
     fn look(
-        &self,
+        &mut self,
         done: usize,
+        data: Judged<'_>,
         held_out: Judged<'_>,
         log: &mut dyn Sink,
     ) -> Result<Option<Evaluation>, TrainError> {
         let evaluation = self.evaluate(held_out)?;
         if let Some(evaluation) = &evaluation {
             evaluation.record(done as u64, log)?;
+            let train = self.margins(&data.pairs[..self.watched.min(data.pairs.len())]);
+            let margins = PairMargins {
+                held_out: &evaluation.margins(),
+                train: &train,
+            };
+            let passes = self.passes(done);
+            self.accuracy.look(done as u64, passes, margins, log)?;
         }
         Ok(evaluation)
+    }
+
+    /// Chosen minus rejected score of each pair, as the model is now.
+    fn margins(&self, pairs: &[TokenPair]) -> Vec<f64> {
+        let model = self.model.valid();
+        let numbers = |scores: Tensor<1>| scores.into_data().iter::<f64>().collect::<Vec<_>>();
+        let all: Vec<usize> = (0..pairs.len()).collect();
+        let mut margins = Vec::with_capacity(pairs.len());
+        for micro in all.chunks(self.micro_batch) {
+            let Pair { chosen, rejected } = scores_of(&model, micro, pairs).map(numbers);
+            margins.extend(chosen.iter().zip(&rejected).map(|(c, r)| c - r));
+        }
+        margins
+    }
+
+    /// Passes over the pairs after `done` updates.
+    fn passes(&self, done: usize) -> f64 {
+        (done * self.batch) as f64 / self.pairs as f64
     }
 
     fn record(
@@ -338,10 +338,7 @@ impl RewardTrainer {
                 (Metric::GradNorm, measured.grad_norm),
                 (Metric::LearningRate, measured.learning_rate),
                 (Metric::NumTokens, self.work.trained_tokens as f64),
-                (
-                    Metric::Epoch,
-                    (done * self.batch) as f64 / self.pairs as f64,
-                ),
+                (Metric::Epoch, self.passes(done)),
             ],
         )?;
         Ok(())
@@ -365,6 +362,97 @@ fn accuracy(scores: &Pair<Vec<f64>>) -> f64 {
         .zip(&scores.rejected)
         .filter(|(chosen, rejected)| chosen > rejected);
     right.count() as f64 / scores.chosen.len() as f64
+}
+
+/// A trained model on pairs, `rows` of them at a time, and what that cost; no evaluation without pairs.
+///
+/// # Errors
+/// If a score is not a number.
+///
+/// # Panics
+/// If the objective has a margin for each pair and the data has none.
+pub fn evaluate(
+    model: &ScalarModel,
+    objective: &RewardObjective,
+    pairs: Judged<'_>,
+    rows: usize,
+) -> Result<(Option<Evaluation>, Work), TrainError> {
+    let read = pairs.pairs.iter().map(tokens).sum();
+    let evaluation = measure(model, objective, pairs, rows);
+    let evaluation = evaluation.map_err(|loss| TrainError::Diverged {
+        update: 0,
+        quantity: Metric::EvalLoss.tag(),
+        value: loss,
+    })?;
+    Ok((evaluation, Work::forward(read, scalar_parameters(model))))
+}
+
+/// The evaluation of a model without autodiff on pairs; the mean loss where a score is not a number.
+fn measure(
+    model: &ScalarModel,
+    objective: &RewardObjective,
+    pairs: Judged<'_>,
+    rows: usize,
+) -> Result<Option<Evaluation>, f64> {
+    if pairs.pairs.is_empty() {
+        return Ok(None);
+    }
+    let all: Vec<usize> = (0..pairs.pairs.len()).collect();
+    let mut measured = RewardUpdate::default();
+    for micro in all.chunks(rows) {
+        let (losses, scores) = losses(model, objective, micro, pairs);
+        measured.extend(&losses, &scores);
+    }
+    let lengths = |of: fn(&TokenPair) -> usize| pairs.pairs.iter().map(of).collect();
+    let lengths = Pair {
+        chosen: lengths(|pair| pair.chosen.len()),
+        rejected: lengths(|pair| pair.rejected.len()),
+    };
+    let loss = mean(&measured.losses);
+    Evaluation::of(
+        measured.scores,
+        &lengths,
+        &measured.losses,
+        pairs.gold_margins,
+    )
+    .map(Some)
+    .map_err(|_| loss)
+}
+
+/// Losses and scores of some pairs, `[b]` each.
+fn losses(
+    model: &ScalarModel,
+    objective: &RewardObjective,
+    taken: &[usize],
+    data: Judged<'_>,
+) -> (Tensor<1>, Pair<Tensor<1>>) {
+    let scores = scores_of(model, taken, data.pairs);
+    let strengths = objective.needs_strengths().then(|| {
+        let margins = data.gold_margins.expect("the strength of each preference");
+        let strengths: Vec<f32> = taken.iter().map(|&index| margins[index] as f32).collect();
+        let data = TensorData::new(strengths, [taken.len()]);
+        Tensor::<1>::from_data(data, (&model.device(), DType::F32))
+    });
+    (pair_losses(objective, &scores, strengths.as_ref()), scores)
+}
+
+/// Scores of some pairs, `[b]` each: one pass over both sides, in which they share their prompts.
+fn scores_of(model: &ScalarModel, taken: &[usize], pairs: &[TokenPair]) -> Pair<Tensor<1>> {
+    let side = |pick: fn(&TokenPair) -> &[u32]| {
+        taken.iter().map(move |&index| {
+            let pair = &pairs[index];
+            (pair.prompt.as_slice(), pick(pair))
+        })
+    };
+    let rows: Vec<(&[u32], &[u32])> = side(|pair| &pair.chosen)
+        .chain(side(|pair| &pair.rejected))
+        .collect();
+    let both = model.completion_scores(&Completions::new(&rows, &model.device()));
+    let b = taken.len();
+    Pair {
+        chosen: both.clone().narrow(0, 0, b),
+        rejected: both.narrow(0, b, b),
+    }
 }
 
 /// Tokens that training reads: the prompt once for each side.

@@ -169,7 +169,7 @@ fn a_reward_model_learns_the_preference() {
             ..RewardSettings::default()
         };
         let order = Order::Shuffled(Minibatches::new(Streams::new(1), 40, 8));
-        let trainer = RewardTrainer::new(model(1), &settings, order, 40);
+        let trainer = RewardTrainer::new(model(1), &settings, order, 40).watching(16);
         let updates = trainer.updates();
         let mut log = Memory::new();
         let data = Judged {
@@ -180,9 +180,15 @@ fn a_reward_model_learns_the_preference() {
             pairs: &held_out,
             gold_margins: Some(&held_out_gold),
         };
-        let (_, evaluation, work) = trainer.run(data, watched, &mut log, &()).unwrap();
-        let evaluation = evaluation.unwrap();
-        assert_eq!((updates, work.updates), (25, 25));
+        let run = trainer.run(data, watched, &mut log, &()).unwrap();
+        let evaluation = run.evaluation.unwrap();
+        assert_eq!((updates, run.work.updates), (25, 25));
+        // The same looks, on held-out and on training pairs.
+        let last = run.accuracy.points().last().unwrap();
+        assert_eq!((last.step, last.passes), (25, 5.0));
+        assert_eq!(last.held_out, evaluation.accuracy);
+        assert!(last.train > 0.9, "{}", last.train);
+        assert_eq!(log.series(Metric::AccuracyTrain).len(), 4);
         assert!(
             evaluation.accuracy > 0.9,
             "{objective:?}: {}",
@@ -237,8 +243,9 @@ fn a_centred_model_scores_around_zero() {
             pairs: &[],
             gold_margins: None,
         };
-        let (_, evaluation, _) = trainer.run(data, nothing, &mut log, &()).unwrap();
-        assert!(evaluation.is_none());
+        let run = trainer.run(data, nothing, &mut log, &()).unwrap();
+        assert!(run.evaluation.is_none());
+        assert!(run.accuracy.points().is_empty());
         log.last(Metric::CenterLoss).unwrap()
     };
     let (free, centred) = (level(0.0), level(0.5));

@@ -1,6 +1,7 @@
 //! From a budget to a number of updates.
 
 use preflab_config::BudgetSettings;
+use preflab_data::TokenPair;
 
 use crate::StageError;
 
@@ -27,6 +28,15 @@ pub(crate) fn updates(
         }),
         BudgetSettings::Seconds(_) => Err(seconds()),
     }
+}
+
+/// Mean tokens of an update on `batch` pairs: the prompt counts once for each side.
+pub(crate) fn tokens_of_update(pairs: &[TokenPair], batch: usize) -> f64 {
+    let tokens: usize = pairs
+        .iter()
+        .map(|pair| 2 * pair.prompt.len() + pair.chosen.len() + pair.rejected.len())
+        .sum();
+    tokens as f64 / pairs.len() as f64 * batch as f64
 }
 
 /// Why seconds are no budget.

@@ -166,7 +166,9 @@ fn answer(
     for (place, (_, answer, extra_kl)) in answers.iter().enumerate() {
         let prompt = &prompts[place / each];
         let (text, score) = data.score(prompt, &answer.tokens)?;
-        rows.push(Metric::TaskGold, score.gold);
+        if data.task().has_gold() {
+            rows.push(Metric::TaskGold, score.gold);
+        }
         for (criterion, value) in data.task().criteria().iter().zip(&score.criteria) {
             let metric = Metric::of_criterion(criterion).expect("a criterion of the catalogue");
             rows.push(metric, *value);
@@ -178,7 +180,8 @@ fn answer(
             let scores = data.task().criteria().iter().zip(&score.criteria);
             let scores = scores.map(|(name, value)| (format!("task/{name}"), *value));
             let gold = (Metric::TaskGold.tag().to_owned(), score.gold);
-            let scores = scores.chain([gold]).collect();
+            let gold = data.task().has_gold().then_some(gold);
+            let scores = scores.chain(gold).collect();
             evaluation.samples.push((prompt.text.clone(), text, scores));
         }
         rows.tokens.push(answer.tokens.clone());

@@ -11,6 +11,7 @@ pub mod candidates;
 mod error;
 pub mod evaluation;
 mod models;
+mod on_policy;
 pub mod pairs;
 mod policy_gradient;
 mod preference;
@@ -20,5 +21,6 @@ mod task_data;
 pub mod text_measures;
 
 pub use error::StageError;
+pub use on_policy::on_policy;
 pub use runner::LocalRunner;
 pub use task_data::TaskData;

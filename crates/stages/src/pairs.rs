@@ -14,12 +14,25 @@ use crate::{StageError, TaskData};
 pub struct JudgedPair {
     /// Prompt, chosen and rejected completion.
     pub tokens: TokenPair,
-    /// Gold scores of the two sides.
-    pub gold: Pair<f64>,
+    /// Gold scores of the two sides; of a data set that tells a margin, that and 0; absent where nothing is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gold: Option<Pair<f64>>,
     /// A completion of the same prompt by the start model that is in no pair: what training never shows. Absent where
     /// every candidate is one of the two sides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unseen: Option<Vec<u32>>,
+}
+
+impl JudgedPair {
+    /// By how much the chosen side is better, where it is known.
+    pub fn gold_margin(&self) -> Option<f64> {
+        self.gold.map(|gold| gold.chosen - gold.rejected)
+    }
+}
+
+/// The gold margins of pairs, unless one is unknown.
+pub(crate) fn gold_margins(pairs: &[JudgedPair]) -> Option<Vec<f64>> {
+    pairs.iter().map(JudgedPair::gold_margin).collect()
 }
 
 /// Training and held-out pairs.
@@ -29,7 +42,7 @@ pub struct Pairs {
     pub train: Vec<JudgedPair>,
     /// Never trained on.
     pub held_out: Vec<JudgedPair>,
-    /// Prompts dropped because their candidates were uniformly good or bad.
+    /// Prompts dropped because their candidates were uniformly good or bad; of a data set, pairs that cannot be used.
     pub dropped: usize,
 }
 
@@ -85,6 +98,30 @@ pub fn judge_pairs(
         train,
         held_out: usable,
         dropped,
+    })
+}
+
+/// The pairs that a data set brings: those of its training split, and of its test split held out.
+///
+/// # Errors
+/// If the tokenizer fails.
+pub fn brought_pairs(data: &TaskData, settings: &PreferenceSettings) -> Result<Pairs, StageError> {
+    let of_split = |split, most: usize| -> Result<Vec<JudgedPair>, StageError> {
+        let pairs = data.pairs(split, most)?.into_iter();
+        let judged = pairs.map(|(tokens, margin)| JudgedPair {
+            tokens,
+            gold: margin.map(|margin| Pair {
+                chosen: margin,
+                rejected: 0.0,
+            }),
+            unseen: None,
+        });
+        Ok(judged.collect())
+    };
+    Ok(Pairs {
+        train: of_split(Split::Train, settings.pairs.get())?,
+        held_out: of_split(Split::Test, settings.held_out_pairs.get())?,
+        dropped: data.dropped(),
     })
 }
 
@@ -155,7 +192,7 @@ fn finish(
         .iter()
         .find(|other| other.tokens != pair.chosen.tokens && other.tokens != pair.rejected.tokens)
         .map(|other| other.tokens.clone());
-    let gold = pair.as_ref().map(|side| side.score.gold);
+    let gold = Some(pair.as_ref().map(|side| side.score.gold));
     Ok(JudgedPair {
         tokens: TokenPair {
             prompt: data.prompt(prompt)?,

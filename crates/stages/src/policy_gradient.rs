@@ -41,7 +41,7 @@ impl Scorer for LearnedReward<'_> {
         });
         Scored {
             rewards,
-            gold: Some(gold.collect()),
+            gold: self.data.task().has_gold().then(|| gold.collect()),
             work,
         }
     }

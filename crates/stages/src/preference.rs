@@ -4,14 +4,14 @@ use burn::module::Module;
 use preflab_config::DpoSettings;
 use preflab_data::TokenPair;
 use preflab_dpo::dynamics::Probes;
-use preflab_dpo::{DpoTrainer, Monitoring, ReferenceLogps, ScoredPairs};
+use preflab_dpo::{AccuracyPairs, DpoTrainer, Monitoring, Needs, ReferenceLogps, ScoredPairs};
 use preflab_experiment::StageKind;
 use preflab_metrics::Sink;
 use preflab_training::{Minibatches, Order, Stream, policy_parameters};
 
 use crate::artifacts::read_rows;
-use crate::budget::updates;
-use crate::pairs::JudgedPair;
+use crate::budget::{tokens_of_update, updates};
+use crate::pairs::{JudgedPair, gold_margins};
 use crate::runner::{Given, HELD_OUT, HELD_OUT_LOGPS, LOGPS, PAIRS, Run};
 use crate::{StageError, models};
 
@@ -21,7 +21,7 @@ const CHECKED: usize = 4;
 /// Pairs with their reference log-probabilities, read back.
 struct Read {
     tokens: Vec<TokenPair>,
-    gaps: Vec<f64>,
+    gaps: Option<Vec<f64>>,
     reference: Vec<ReferenceLogps>,
     unseen: Vec<Option<Vec<u32>>>,
 }
@@ -31,10 +31,7 @@ impl Read {
         let judged: Vec<JudgedPair> = run.judged(pairs)?;
         let reference = read_rows(&run.job.input(StageKind::ReferenceLogps).join(logps))?;
         Ok(Self {
-            gaps: judged
-                .iter()
-                .map(|pair| pair.gold.chosen - pair.gold.rejected)
-                .collect(),
+            gaps: gold_margins(&judged),
             unseen: judged.iter().map(|pair| pair.unseen.clone()).collect(),
             tokens: judged.into_iter().map(|pair| pair.tokens).collect(),
             reference,
@@ -46,7 +43,7 @@ impl Read {
         ScoredPairs {
             pairs: &self.tokens[..count],
             reference: &self.reference[..count],
-            score_gaps: Some(&self.gaps[..count]),
+            score_gaps: self.gaps.as_ref().map(|gaps| &gaps[..count]),
         }
     }
 }
@@ -62,17 +59,16 @@ pub(crate) fn train(
     let (start, config) = models::load(run.job.input(StageKind::Sft), &device)?;
     let pairs = Read::new(run, PAIRS, LOGPS)?;
     let held_out = Read::new(run, HELD_OUT, HELD_OUT_LOGPS)?;
+    if Needs::of(&settings.objective).score_gaps
+        && (pairs.gaps.is_none() || held_out.gaps.is_none())
+    {
+        return Err(without_strengths());
+    }
 
     let batch = settings.batch_size.get();
-    let tokens: usize = pairs
-        .tokens
-        .iter()
-        .map(|pair| 2 * pair.prompt.len() + pair.chosen.len() + pair.rejected.len())
-        .sum();
-    let per_update = tokens as f64 / pairs.tokens.len() as f64 * batch as f64;
     let updates = updates(
         &run.settings().budget,
-        per_update,
+        tokens_of_update(&pairs.tokens, batch),
         policy_parameters(&start),
     )?;
     let order = Order::Shuffled(Minibatches::new(run.streams(), pairs.tokens.len(), batch));
@@ -89,16 +85,33 @@ pub(crate) fn train(
         held_out: held_out.first(watched),
         probe_pairs: pairs.first(watched),
         probes: &probes,
+        accuracy: AccuracyPairs {
+            held_out: held_out.first(monitoring.accuracy_pairs()),
+            train: pairs.first(monitoring.accuracy_pairs()),
+        },
         every: monitoring.every.get(),
     };
     let trainer = DpoTrainer::new(start, settings, order, updates);
     trainer.check_start(pairs.first(usize::MAX), CHECKED)?;
     let trained = trainer.run(updates, pairs.first(usize::MAX), watch, log, run)?;
     let work = trained.work();
+    let figures = trained.accuracy().summary();
     let policy = trained.into_policy().valid();
     models::save(&policy, &config, data.tokenizer(), run.job.directory)?;
-    Ok(Given {
+    let mut given = Given {
         work,
         ..Given::default()
-    })
+    };
+    for (metric, value) in figures {
+        given.measure(metric, value);
+    }
+    Ok(given)
+}
+
+/// Why an objective that reads how strong each preference is cannot be trained on these pairs.
+pub(crate) fn without_strengths() -> StageError {
+    StageError::Nothing {
+        problem: "the objective reads how much better each chosen answer is, which the pairs do not tell".to_owned(),
+        hint: "use data with a column `margin` (or `score_chosen` and `score_rejected`), or another objective".to_owned(),
+    }
 }

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use burn::module::Module;
 use burn::tensor::Device;
 use preflab_config::{Method, Settings, SftSettings, WeakerModel};
+use preflab_data::TokenExample;
 use preflab_experiment::records::Sample;
 use preflab_experiment::{Job, Ledger, Runner, RunnerError, StageKind, StageOutcome};
 use preflab_metrics::{Metric, RunLog, Text};
@@ -20,7 +21,7 @@ use preflab_transformer::checkpoint::{Config, weights_hash};
 use crate::artifacts::{read_rows, write_rows};
 use crate::candidates::{PromptCandidates, sample_candidates};
 use crate::evaluation::{Choose, Evaluated, Evaluation, evaluate};
-use crate::pairs::{JudgedPair, Pairs, Sources, judge_pairs};
+use crate::pairs::{JudgedPair, Pairs, Sources, brought_pairs, judge_pairs};
 use crate::policy_gradient::BestOfN;
 use crate::text_measures::mean;
 use crate::{StageError, TaskData, models, policy_gradient, preference, reward};
@@ -190,11 +191,13 @@ impl Run<'_> {
         let data = TaskData::new(self.settings())?;
         data.save(self.job.directory)?;
         let mut given = Given::default();
-        let prompts = data.task().prompts(Split::Test);
-        let gold = prompts
-            .iter()
-            .map(|prompt| data.task().score(prompt, &prompt.reference).gold);
-        given.measure(Metric::TaskGold, mean(gold));
+        if data.task().has_gold() {
+            let prompts = data.task().prompts(Split::Test);
+            let gold = prompts
+                .iter()
+                .map(|prompt| data.task().score(prompt, &prompt.reference).gold);
+            given.measure(Metric::TaskGold, mean(gold));
+        }
         Ok(given)
     }
 
@@ -247,8 +250,16 @@ impl Run<'_> {
         given
             .fingerprints
             .insert("initial-weights".to_owned(), weights_hash(&fresh));
-        let examples = data.examples(Split::Train)?;
-        let mut held_out = data.examples(Split::Validation)?;
+        let examples = |split| -> Result<Vec<TokenExample>, StageError> {
+            let examples = data.examples(split)?.into_iter();
+            Ok(if settings.on_prompts {
+                examples.map(TokenExample::whole).collect()
+            } else {
+                examples.collect()
+            })
+        };
+        let mut held_out = examples(Split::Validation)?;
+        let examples = examples(Split::Train)?;
         held_out.truncate(SFT_HELD_OUT);
         let order = SftTrainer::shuffled(settings, self.streams(), examples.len());
         let mut log = self.log()?;
@@ -286,6 +297,13 @@ impl Run<'_> {
     fn pairs(&self) -> Result<Given, StageError> {
         let data = self.data()?;
         let settings = &self.settings().preferences;
+        if self.settings().task.brings_pairs() {
+            let pairs = brought_pairs(&data, settings)?;
+            let dropped = pairs.dropped as f64;
+            let mut given = self.write_pairs(pairs)?;
+            given.measure(Metric::PairsDroppedBroken, dropped);
+            return Ok(given);
+        }
         let candidates = |kind| -> Result<Option<Vec<PromptCandidates>>, StageError> {
             let found = self.job.find(kind);
             found
@@ -301,23 +319,32 @@ impl Run<'_> {
             policy: policy.as_deref(),
             weaker: weaker.as_deref(),
         };
+        let pairs = judge_pairs(&data, settings, &judge, sources)?;
+        let dropped = pairs.dropped as f64;
+        let mut given = self.write_pairs(pairs)?;
+        given.measure(Metric::PairsDroppedUniform, dropped);
+        Ok(given)
+    }
+
+    /// Writes pairs into the stage's directory and says what they are like.
+    fn write_pairs(&self, pairs: Pairs) -> Result<Given, StageError> {
         let Pairs {
-            train,
-            held_out,
-            dropped,
-        } = judge_pairs(&data, settings, &judge, sources)?;
+            train, held_out, ..
+        } = pairs;
         write_rows(&self.job.directory.join(PAIRS), &train)?;
         write_rows(&self.job.directory.join(HELD_OUT), &held_out)?;
         let mut given = Given::default();
+        let gold: Option<Vec<_>> = train.iter().map(|pair| pair.gold).collect();
+        if let Some(gold) = gold {
+            let chosen = mean(gold.iter().map(|gold| gold.chosen));
+            let rejected = mean(gold.iter().map(|gold| gold.rejected));
+            given.measure(Metric::PairsGoldChosen, chosen);
+            given.measure(Metric::PairsGoldRejected, rejected);
+            given.measure(Metric::PairsGoldMargin, chosen - rejected);
+        }
         let average = |of: fn(&JudgedPair) -> f64| mean(train.iter().map(of));
-        let chosen = average(|pair| pair.gold.chosen);
-        let rejected = average(|pair| pair.gold.rejected);
         for (metric, value) in [
             (Metric::PairsKept, train.len() as f64),
-            (Metric::PairsDroppedUniform, dropped as f64),
-            (Metric::PairsGoldChosen, chosen),
-            (Metric::PairsGoldRejected, rejected),
-            (Metric::PairsGoldMargin, chosen - rejected),
             (
                 Metric::PairsLengthChosen,
                 average(|pair| pair.tokens.chosen.len() as f64),
@@ -363,6 +390,7 @@ impl Run<'_> {
         preflab_metrics::Sink::text(&mut log, 0, Text::Settings, &format!("```toml\n{text}```"))?;
         match &settings.method {
             Method::Dpo(method) => preference::train(self, method, &mut log),
+            Method::Reward(method) => reward::train_arm(self, method, &mut log),
             Method::Ppo(method) => policy_gradient::train_ppo(self, method, &mut log),
             Method::Rloo(method) => {
                 let recipe = Recipe::rloo(method, settings.sampling);
@@ -382,6 +410,9 @@ impl Run<'_> {
     }
 
     fn evaluation(&self) -> Result<Given, StageError> {
+        if let Method::Reward(method) = &self.settings().method {
+            return reward::evaluate_arm(self, method);
+        }
         let data = self.data()?;
         let reference = self.policy(StageKind::Sft)?;
         let trained = match self.job.find(StageKind::Training) {
@@ -392,6 +423,7 @@ impl Run<'_> {
             Method::BestOfN(settings) => Some(BestOfN::new(self, settings.n.get())?),
             Method::Ppo(_)
             | Method::Dpo(_)
+            | Method::Reward(_)
             | Method::Rloo(_)
             | Method::Grpo(_)
             | Method::RejectionSampling(_)

@@ -1,6 +1,6 @@
-//! Tasks with a gold score: prompts, reference answers, scorers, corruption.
+//! Tasks: prompts, reference answers, scorers, corruption; preference data sets as tasks.
 //!
-//! A task is small enough for a CPU and honest enough to show what preference training does: its score is a rule, so it
+//! A task with a gold score is small enough for a CPU and honest enough to show what preference training does: its score is a rule, so it
 //! cannot be talked round, and its reference answers are good but not perfect, so that a model trained on them has room
 //! above it.
 //!
@@ -42,5 +42,8 @@ pub fn open(settings: &TaskSettings) -> Result<Box<dyn Task>, TaskError> {
         TaskSettings::Verse(settings) => Ok(Box::new(verse::Verse::open(settings)?)),
         TaskSettings::Arithmetic(settings) => Ok(Box::new(arithmetic::Arithmetic::open(settings)?)),
         TaskSettings::Slogan(settings) => Ok(Box::new(slogan::Slogan::open(settings)?)),
+        TaskSettings::Preferences(settings) => {
+            Ok(Box::new(preference_data::PreferenceData::open(settings)?))
+        }
     }
 }

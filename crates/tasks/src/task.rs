@@ -1,9 +1,9 @@
 //! What every task offers.
 
-use preflab_data::Units;
+use preflab_data::{PairRecord, Units};
 use serde::{Deserialize, Serialize};
 
-/// A task with a gold score.
+/// A task: prompts with reference answers, and a gold score or pairs of its own.
 pub trait Task: std::fmt::Debug + Send + Sync {
     /// The tag of the task in a settings file.
     fn name(&self) -> &'static str;
@@ -14,7 +14,23 @@ pub trait Task: std::fmt::Debug + Send + Sync {
     /// The names of the criteria, in the order of [`Score::criteria`]: `rhyme` is logged as `task/rhyme`.
     fn criteria(&self) -> &[&'static str];
 
-    /// The score of `completion` as an answer to `prompt`, which is one of this task's.
+    /// Whether answers have a gold score.
+    fn has_gold(&self) -> bool {
+        true
+    }
+
+    /// The task's own preference pairs of one split, in the order of its prompts; none where pairs are made from samples.
+    fn pairs(&self, _split: Split) -> &[PairRecord] {
+        &[]
+    }
+
+    /// Leaves out the pairs, and their prompts, that `keep` refuses, and says how many; does nothing where there are none.
+    fn retain_pairs(&mut self, _keep: &mut dyn FnMut(&PairRecord) -> bool) -> usize {
+        0
+    }
+
+    /// The score of `completion` as an answer to `prompt`, which is one of this task's; without a gold score, a score
+    /// without criteria whose gold is NaN.
     fn score(&self, prompt: &Prompt, completion: &str) -> Score;
 
     /// What one token of this task's text is.
@@ -66,6 +82,9 @@ pub(crate) fn prompt_texts(task: &dyn Task) -> impl Iterator<Item = &str> {
         .flat_map(|prompt| [prompt.text.as_str(), prompt.reference.as_str()])
 }
 
+/// Ids of one split have this many bits.
+const SPLIT_BITS: u32 = 40;
+
 /// A prompt with its reference answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,6 +95,18 @@ pub struct Prompt {
     pub text: String,
     /// A good answer, without an end-of-sequence token.
     pub reference: String,
+}
+
+impl Prompt {
+    /// Its place among the prompts of its split.
+    pub fn index(&self) -> usize {
+        (self.id & ((1 << SPLIT_BITS) - 1)) as usize
+    }
+
+    /// The split it belongs to.
+    pub fn split(&self) -> Split {
+        Split::ALL[(self.id >> SPLIT_BITS) as usize]
+    }
 }
 
 /// What prompts are for.
@@ -98,7 +129,7 @@ impl Split {
 
     /// The id of this split's prompt number `index`: splits occupy disjoint ranges.
     pub(crate) fn id(self, index: usize) -> u64 {
-        ((self as u64) << 40) + index as u64
+        ((self as u64) << SPLIT_BITS) + index as u64
     }
 }
 

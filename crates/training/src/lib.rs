@@ -7,6 +7,7 @@
 //! Log-probs are natural logs and summed over completion tokens unless a name says `mean`. Masks are 1 on what counts.
 //! Randomness comes from [`Streams`] alone; on the CPU the same settings give bitwise the same numbers.
 
+mod accuracy;
 mod device;
 mod error;
 mod fresh;
@@ -20,6 +21,7 @@ mod streams;
 mod watch;
 mod work;
 
+pub use accuracy::{AccuracyCurve, AccuracyPoint, PairMargins, share_right};
 pub use device::{DeviceChoice, DeviceError};
 pub use error::TrainError;
 pub use fresh::fresh_model;

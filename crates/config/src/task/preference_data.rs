@@ -11,7 +11,7 @@ use crate::{Count, Fraction};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreferenceDataSettings {
-    /// The pairs: JSON lines (plain or gzip), a JSON array, or CSV.
+    /// The pairs: JSON lines, a JSON array, CSV or Parquet (see docs/data.md); transcripts of HH-RLHF too.
     pub train: PathBuf,
     /// Held-out pairs; absent: a share of `train`, divided by prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -19,7 +19,7 @@ pub struct PreferenceDataSettings {
     /// Share of the prompts of `train` that is held out for the test where there is no `test`, and again for validation.
     #[serde(default = "held_out")]
     pub held_out: Fraction,
-    /// At most this many pairs of each file are used, drawn by `seed`; absent: all.
+    /// At most this many pairs of each split are used, drawn by `seed`, and no more of them held in memory; absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_pairs: Option<Count>,
     /// Pairs with a longer prompt are left out, characters; absent: none.
@@ -31,6 +31,11 @@ pub struct PreferenceDataSettings {
     /// Decides which prompts are held out and drawn.
     #[serde(default)]
     pub seed: u64,
+}
+
+impl PreferenceDataSettings {
+    /// Tokens of the byte-pair encoding that is learnt from the pairs where no other tokenizer is asked for.
+    pub const BYTE_PAIRS: usize = 4096;
 }
 
 fn held_out() -> Fraction {

@@ -17,6 +17,41 @@ pub struct CheckReport {
     pub findings: Vec<Finding>,
     /// Whether the longer answer tends to be chosen.
     pub lengths: LengthBias,
+    /// How likely a model finds the pairs, where one was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_policy: Option<OnPolicy>,
+}
+
+/// How likely a model finds the two sides of some pairs, beside what it says itself: log-probabilities per token, nats.
+///
+/// Pairs that the model might have written itself (on-policy) have about the log-probability of its own samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnPolicy {
+    /// The model's directory.
+    pub model: PathBuf,
+    /// Pairs looked at, a random draw.
+    pub pairs: usize,
+    /// Of chosen completions.
+    pub chosen: Estimated,
+    /// Of rejected completions.
+    pub rejected: Estimated,
+    /// Of completions that the model samples for the same prompts at temperature 1.
+    pub sampled: Estimated,
+    /// Chosen minus rejected, pair by pair.
+    pub difference: Estimated,
+    /// Share of pairs whose chosen completion has the larger summed log-probability, with its 95 % interval (Wilson 1927).
+    pub prefers_chosen: Estimated,
+}
+
+/// A mean over pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Estimated {
+    /// The mean.
+    pub mean: f64,
+    /// Its 95 % interval.
+    pub interval: [f64; 2],
 }
 
 /// Rows of a split.
@@ -59,6 +94,8 @@ pub struct FindingExample {
 pub enum FindingKind {
     /// Chosen and rejected are the same text.
     IdenticalPair,
+    /// Chosen and rejected differ in white space or capitals alone.
+    TrivialPair,
     /// The prompt says nothing.
     EmptyPrompt,
     /// The chosen completion says nothing.
@@ -81,6 +118,10 @@ pub enum FindingKind {
     BoundaryMerge,
     /// Some character is not in the vocabulary.
     UnknownToken,
+    /// A text shows that its bytes were decoded wrongly somewhere, or holds characters that nobody writes.
+    BrokenEncoding,
+    /// A completion goes on with another turn of the human.
+    ExtraTurn,
 }
 
 /// How bad it is.
@@ -97,8 +138,9 @@ pub enum Severity {
 
 impl FindingKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::IdenticalPair,
+        Self::TrivialPair,
         Self::EmptyPrompt,
         Self::EmptyChosen,
         Self::EmptyRejected,
@@ -110,6 +152,8 @@ impl FindingKind {
         Self::Truncated,
         Self::BoundaryMerge,
         Self::UnknownToken,
+        Self::BrokenEncoding,
+        Self::ExtraTurn,
     ];
 
     /// What it means, one sentence.
@@ -117,6 +161,9 @@ impl FindingKind {
         match self {
             Self::IdenticalPair => {
                 "chosen and rejected are the same text, so the pair says nothing"
+            }
+            Self::TrivialPair => {
+                "chosen and rejected differ in white space or capitals alone, so the pair teaches form, not content"
             }
             Self::EmptyPrompt => "the prompt says nothing",
             Self::EmptyChosen => {
@@ -145,6 +192,12 @@ impl FindingKind {
             Self::UnknownToken => {
                 "some character is not in the vocabulary and becomes the unknown token"
             }
+            Self::BrokenEncoding => {
+                "the text holds replacement or control characters, or UTF-8 that was once read as Latin-1 (`â€™`, `Ã©`)"
+            }
+            Self::ExtraTurn => {
+                "the completion goes on with a turn of the human, so the model learns to speak for both"
+            }
         }
     }
 
@@ -157,7 +210,10 @@ impl FindingKind {
             | Self::RepeatedPair
             | Self::PromptTooLong
             | Self::Truncated
-            | Self::UnknownToken => Severity::Warning,
+            | Self::UnknownToken
+            | Self::TrivialPair
+            | Self::BrokenEncoding
+            | Self::ExtraTurn => Severity::Warning,
             Self::EmptyPrompt | Self::RepeatedPrompt | Self::BoundaryMerge => Severity::Note,
         }
     }
@@ -166,6 +222,9 @@ impl FindingKind {
     pub fn hint(self) -> &'static str {
         match self {
             Self::IdenticalPair | Self::EmptyChosen | Self::EmptyRejected => "leave these rows out",
+            Self::TrivialPair => "leave these rows out unless form is what you want to teach",
+            Self::BrokenEncoding => "decode the source again as UTF-8, or leave these rows out",
+            Self::ExtraTurn => "cut the completion before `\\n\\nHuman:`",
             Self::EmptyPrompt => "fine if completions are meant to stand alone",
             Self::Contradiction => {
                 "leave both rows out, or treat them as label noise (label smoothing, cDPO)"
@@ -181,6 +240,13 @@ impl FindingKind {
             Self::BoundaryMerge => "end prompts without a blank and start completions with it",
             Self::UnknownToken => "use a byte-level tokenizer, or one trained on these data",
         }
+    }
+}
+
+impl std::fmt::Display for FindingKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = serde_json::to_value(self).expect("a kind is written as its name");
+        f.write_str(name.as_str().unwrap_or_default())
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokenizers::Tokenizer as HuggingFace;
 
 use crate::DataError;
+use crate::chat_template::CONFIG;
 
 /// Special tokens: spelling and id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +55,15 @@ impl Special {
         }
     }
 
-    /// Of the tokenizer in `file`, named by the `tokenizer_config.json` beside it.
-    pub(super) fn load(tokenizer: &HuggingFace, file: &Path) -> Result<Self, DataError> {
-        let config_file = file.with_file_name("tokenizer_config.json");
-        let config = read_config(&config_file)?;
+    /// Of the tokenizer in `file`, named by `config`, the `tokenizer_config.json` beside it.
+    pub(super) fn load(
+        tokenizer: &HuggingFace,
+        config: Option<&Value>,
+        file: &Path,
+    ) -> Result<Self, DataError> {
+        let config_file = file.with_file_name(CONFIG);
         let find = |key: &str, usual: &[&str]| -> Result<Option<(String, u32)>, DataError> {
-            let Some(name) = config.as_ref().and_then(|config| named(config, key)) else {
+            let Some(name) = config.and_then(|config| named(config, key)) else {
                 let known = usual
                     .iter()
                     .find_map(|name| Some(((*name).to_owned(), tokenizer.token_to_id(name)?)));
@@ -90,7 +94,7 @@ impl Special {
         })
     }
 
-    /// The content of `tokenizer_config.json`.
+    /// The content of `tokenizer_config.json` for a tokenizer that came without one.
     pub(super) fn to_json(&self) -> String {
         let mut config = json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -109,21 +113,6 @@ impl Special {
         }
         format!("{config:#}\n")
     }
-}
-
-fn read_config(file: &Path) -> Result<Option<Value>, DataError> {
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(DataError::read(file)(error)),
-    };
-    serde_json::from_str(&text)
-        .map(Some)
-        .map_err(|error| DataError::File {
-            path: file.to_owned(),
-            problem: format!("not JSON: {error}"),
-            hint: "expected the `tokenizer_config.json` that transformers writes".into(),
-        })
 }
 
 /// A token's name: a string, or an object with `content`.

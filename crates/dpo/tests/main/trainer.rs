@@ -6,7 +6,8 @@ use preflab_config::{Count, DpoSettings, ModelSettings, Objective, OptimizerSett
 use preflab_data::TokenPair;
 use preflab_dpo::dynamics::Probes;
 use preflab_dpo::{
-    DpoTrainer, Measured, Monitoring, ReferenceError, ReferenceLogps, ScoredPairs, reference_logps,
+    AccuracyPairs, DpoTrainer, Measured, Monitoring, ReferenceError, ReferenceLogps, ScoredPairs,
+    reference_logps,
 };
 use preflab_metrics::{Memory, Metric};
 use preflab_training::{Minibatches, Order, Stream, Streams};
@@ -263,6 +264,10 @@ fn run(seed: u64) -> (String, Memory) {
         held_out: held_out.scored(),
         probe_pairs: data.scored(),
         probes: &probes,
+        accuracy: AccuracyPairs {
+            held_out: held_out.scored(),
+            train: data.scored(),
+        },
         every: 2,
     };
     let mut log = Memory::new();
@@ -297,6 +302,9 @@ fn a_run_logs_what_trl_logs_and_the_papers_quantities() {
         Metric::RewardsRejected,
         Metric::RewardsAccuracies,
         Metric::RewardsMargins,
+        Metric::AccuracyHeldOut,
+        Metric::AccuracyTrain,
+        Metric::AccuracyGap,
         Metric::LogpsChosen,
         Metric::LogpsRejected,
         Metric::GradNorm,

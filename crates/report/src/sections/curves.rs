@@ -8,7 +8,7 @@ use crate::figure::{Axis, Figure, Plot, Style};
 use crate::report::Context;
 
 /// Figures in their order: title and metrics, one panel each.
-pub(crate) const GROUPS: [(&str, &[Metric]); 6] = [
+pub(crate) const GROUPS: [(&str, &[Metric]); 7] = [
     (
         "Log-probabilities of the answers",
         &[
@@ -32,6 +32,16 @@ pub(crate) const GROUPS: [(&str, &[Metric]); 6] = [
             Metric::RewardsMargins,
             Metric::RewardsAccuracies,
             Metric::EvalRewardsAccuracies,
+        ],
+    ),
+    (
+        "Accuracy on pairs",
+        &[
+            Metric::AccuracyHeldOut,
+            Metric::AccuracyTrain,
+            Metric::AccuracyGap,
+            Metric::AccuracyHeldOutLoss,
+            Metric::AccuracyTrainLoss,
         ],
     ),
     (

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use preflab_config::{Count, Fraction, PreferenceDataSettings};
-use preflab_tasks::Split;
 use preflab_tasks::preference_data::PreferenceData;
+use preflab_tasks::{Split, Task};
 
 use crate::shared::shared;
 
@@ -108,7 +108,7 @@ fn limits_hold() {
         PreferenceData::open(&none)
             .unwrap_err()
             .to_string()
-            .contains("without pairs")
+            .contains("leaves nothing to train on")
     );
     let half = PreferenceDataSettings {
         held_out: Fraction::of(0.5),
@@ -119,6 +119,52 @@ fn limits_hold() {
             .unwrap_err()
             .to_string()
             .contains("`held_out` is 0.5")
+    );
+}
+
+#[test]
+fn the_draw_does_not_depend_on_the_order_of_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = rows(0, 200);
+    let reversed: String = text.lines().rev().map(|line| format!("{line}\n")).collect();
+    let drawn = |text: &str, most: usize| {
+        let limited = PreferenceDataSettings {
+            max_pairs: Some(Count::of(most)),
+            ..settings(written(directory.path(), "a.jsonl", text))
+        };
+        PreferenceData::open(&limited)
+            .unwrap()
+            .pairs(Split::Train)
+            .to_vec()
+    };
+    assert_eq!(drawn(&text, 20), drawn(&reversed, 20));
+    assert_eq!(drawn(&text, 20), drawn(&text, 60)[..20]);
+}
+
+#[test]
+fn a_data_set_is_a_task_without_a_gold_score() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = written(directory.path(), "a.jsonl", &rows(0, 200));
+    let task =
+        preflab_tasks::open(&preflab_config::TaskSettings::Preferences(settings(file))).unwrap();
+    assert!(!task.has_gold() && task.criteria().is_empty());
+    for split in [Split::Train, Split::Validation, Split::Test] {
+        assert_eq!(task.prompts(split).len(), task.pairs(split).len());
+        for (index, (prompt, pair)) in task
+            .prompts(split)
+            .iter()
+            .zip(task.pairs(split))
+            .enumerate()
+        {
+            assert_eq!((prompt.split(), prompt.index()), (split, index));
+            assert_eq!(prompt.text, pair.prompt.plain());
+            assert_eq!(prompt.reference, pair.chosen.plain());
+        }
+    }
+    assert!(
+        task.score(&task.prompts(Split::Test)[0], "yes")
+            .gold
+            .is_nan()
     );
 }
 

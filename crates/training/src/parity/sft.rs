@@ -83,6 +83,7 @@ fn replay(directory: &Path, root: &Node<'_>, parity: &mut Parity) -> Result<(), 
         batch_size: Count::of(batch),
         micro_batch_size: Some(Count::of(arguments.micro_batch)),
         max_updates: Some(Count::of(arguments.steps)),
+        on_prompts: false,
         optimizer: arguments.optimizer,
     };
     let order = Order::Sequential {

@@ -12,7 +12,7 @@ use preflab_config::{
 };
 use preflab_data::{Pair, TokenExample};
 use preflab_dpo::dynamics::Probes;
-use preflab_dpo::{DpoTrainer, Monitoring, ScoredPairs, reference_logps};
+use preflab_dpo::{AccuracyPairs, DpoTrainer, Monitoring, ScoredPairs, reference_logps};
 use preflab_metrics::RunLog;
 use preflab_ppo::{PolicyGradient, Recipe, Scored};
 use preflab_reward::{Judged, RewardTrainer};
@@ -127,6 +127,10 @@ fn dpo(workload: &Workload, logs: &Path, watch: &Rounds) -> Ended {
         held_out: nothing,
         probe_pairs: nothing,
         probes: &Probes::default(),
+        accuracy: AccuracyPairs {
+            held_out: nothing,
+            train: nothing,
+        },
         every: ENDLESS,
     };
     let trainer = DpoTrainer::new(policy, &settings, order(workload), ENDLESS);

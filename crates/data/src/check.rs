@@ -53,6 +53,9 @@ impl Default for CheckSettings {
     }
 }
 
+/// Characters shown before trouble with an encoding.
+const CONTEXT: usize = 20;
+
 /// Where a row stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -128,6 +131,14 @@ impl<'t> Checker<'t> {
         self.splits[split].rows += 1;
         for (kind, text) in wording(row) {
             self.note(kind, place, text);
+        }
+        let texts = [&row.prompt, &row.chosen, &row.rejected].map(Text::plain);
+        if let Some((text, at)) = texts
+            .iter()
+            .find_map(|text| Some((text, encoding::first_trouble(text)?)))
+        {
+            let around: String = text.chars().skip(at.saturating_sub(CONTEXT)).collect();
+            self.note(FindingKind::BrokenEncoding, place, &Text::Prose(around));
         }
         for kind in [self.seen_prompt(split, row), self.seen_pair(row)]
             .into_iter()
@@ -284,9 +295,6 @@ fn wording(row: &PairRecord) -> impl Iterator<Item = (FindingKind, &Text)> {
         ..
     } = row;
     let is_identical = chosen == rejected;
-    let broken = [prompt, chosen, rejected]
-        .into_iter()
-        .find(|text| encoding::is_broken(&text.plain()));
     let goes_on = [chosen, rejected]
         .into_iter()
         .find(|text| matches!(text, Text::Prose(said) if said.contains("\n\nHuman:")));
@@ -300,11 +308,6 @@ fn wording(row: &PairRecord) -> impl Iterator<Item = (FindingKind, &Text)> {
         (prompt.is_blank(), FindingKind::EmptyPrompt, chosen),
         (chosen.is_blank(), FindingKind::EmptyChosen, prompt),
         (rejected.is_blank(), FindingKind::EmptyRejected, prompt),
-        (
-            broken.is_some(),
-            FindingKind::BrokenEncoding,
-            broken.unwrap_or(prompt),
-        ),
         (
             goes_on.is_some(),
             FindingKind::ExtraTurn,

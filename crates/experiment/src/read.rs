@@ -474,7 +474,7 @@ mod tests {
           | ^^^^^
         unknown key `batch`
 
-        hint: the keys here are: `epochs`, `batch_size`, `micro_batch_size`, `max_updates`, `optimizer`
+        hint: the keys here are: `epochs`, `batch_size`, `micro_batch_size`, `max_updates`, `on_prompts`, `optimizer`
         ----
         0.toml:3:14
           |

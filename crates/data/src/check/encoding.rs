@@ -1,22 +1,16 @@
 //! Signs that a text was decoded wrongly on its way into the data.
 
-/// Whether a text holds replacement characters, control characters that nobody writes, or UTF-8 read as Latin-1 or
-/// Windows-1252 (`Ã©` for `é`, `â€™` for `’`).
-pub(super) fn is_broken(text: &str) -> bool {
-    if text.is_ascii() {
-        return text.bytes().any(|byte| is_control(char::from(byte)));
-    }
+/// Where a text first holds a replacement character, a control character that nobody writes, or UTF-8 read as Latin-1 or
+/// Windows-1252 (`Ã©` for `é`, `â€™` for `’`): the number of characters before it.
+pub(super) fn first_trouble(text: &str) -> Option<usize> {
     let mut before = None;
-    for c in text.chars() {
-        if c == '\u{fffd}' || is_control(c) {
-            return true;
-        }
-        if before.is_some_and(|lead| is_misread(lead, c)) {
-            return true;
+    for (index, c) in text.chars().enumerate() {
+        if c == '\u{fffd}' || is_control(c) || before.is_some_and(|lead| is_misread(lead, c)) {
+            return Some(index);
         }
         before = Some(c);
     }
-    false
+    None
 }
 
 /// Control characters besides tab, line feed, form feed and carriage return.
@@ -64,8 +58,14 @@ mod tests {
             "Â£5",
             "esc\u{1b}[0m",
         ] {
-            assert!(is_broken(text), "{text:?}");
+            assert!(first_trouble(text).is_some(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_place_is_told() {
+        assert_eq!(first_trouble("ab\0"), Some(2));
+        assert_eq!(first_trouble("床cafÃ©"), Some(5));
     }
 
     #[test]
@@ -77,7 +77,7 @@ mod tests {
             "Â, Ã and â are letters",
             "emoji 👩‍🔬 and ﷽",
         ] {
-            assert!(!is_broken(text), "{text:?}");
+            assert_eq!(first_trouble(text), None, "{text:?}");
         }
     }
 }

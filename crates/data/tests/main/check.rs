@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use preflab_data::check::{CheckReport, CheckSettings, Checker, FindingKind, Severity};
+use preflab_data::check::{CheckReport, CheckSettings, Checker, FindingKind, Severity, draw_pairs};
 use preflab_data::{Preprocessor, Tokenizer, Units};
 
 use crate::shared::shared;
@@ -195,4 +195,57 @@ fn real_data_are_checked() {
     eprintln!("{:?} {:?}", counts(&report), report.lengths);
     assert_eq!(report.rows(), 2312);
     assert!(report.finding(FindingKind::IdenticalPair).count < 100);
+}
+
+#[test]
+fn trivial_pairs_extra_turns_and_broken_encodings_are_found() {
+    let rows = row("a", "Yes, of course.", " yes, ofCourse.")
+        + &row("b", "No.\\n\\nHuman: Why?", "Yes.")
+        + &row("c", "It is a cafÃ©, where we were.", "fine")
+        + &row("d", "fine", "\\u0000")
+        + &row("e", "café", "naïve");
+    let report = check(&[("train", rows)], None, None);
+    assert_eq!(
+        counts(&report),
+        [
+            (FindingKind::TrivialPair, 1),
+            (FindingKind::BrokenEncoding, 2),
+            (FindingKind::ExtraTurn, 1),
+        ]
+    );
+    assert_eq!(report.severity(), Some(Severity::Warning));
+    let example = &report.finding(FindingKind::BrokenEncoding).examples[0];
+    assert_eq!(example.line, 3);
+    assert!(example.text.contains("cafÃ©"), "{}", example.text);
+    let text = report.to_string();
+    for said in [
+        "train: 5 rows",
+        "warning: trivial-pair: 1 of 5 rows (20.00 %)",
+        "hint: cut the completion before",
+        "length bias",
+        "warnings: see above",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+}
+
+#[test]
+fn a_draw_of_pairs_does_not_depend_on_the_order_of_the_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let files: Vec<_> = ["a", "b"]
+        .into_iter()
+        .map(|name| {
+            let path = directory.path().join(format!("{name}.jsonl"));
+            let rows: String = (0..40)
+                .map(|i| row(&format!("{name}{i}"), "yes", "no"))
+                .collect();
+            std::fs::write(&path, rows).unwrap();
+            path
+        })
+        .collect();
+    let reversed: Vec<_> = files.iter().rev().cloned().collect();
+    let drawn = draw_pairs(&files, 10).unwrap();
+    assert_eq!(drawn.len(), 10);
+    assert_eq!(drawn, draw_pairs(&reversed, 10).unwrap());
+    assert_eq!(draw_pairs(&files, 500).unwrap().len(), 80);
 }

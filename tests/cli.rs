@@ -98,7 +98,9 @@ fn a_plan_for_people() {
       ...
 
     model: about 91 thousand parameters (vocabulary of about 256)
-    memory: about 73 MB for each stage at work
+    memory: at most about 111 MB for each stage at work, in reward model
+      model   weights  gradients  optimiser  activations  cache
+      reward     1 MB       1 MB       1 MB        85 MB      -
     time: about 15 s on two cores
     ----- stderr -----
     ");

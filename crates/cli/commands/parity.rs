@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use preflab_training::DeviceChoice;
 use preflab_training::parity::{GoldenFile, ParityRow, golden_directory};
 use preflab_transformer::parity::Agreement;
 use serde::Serialize;
@@ -60,6 +61,10 @@ impl From<Agreement> for Row {
 pub fn parity(arguments: &ParityArguments) -> Result<ExitCode, Failure> {
     let directory = arguments.directory.clone().unwrap_or_else(golden_directory);
     let files = golden_files(&directory)?;
+    // The comparisons open it themselves, and have no way to refuse it.
+    DeviceChoice::of_environment()
+        .and_then(DeviceChoice::open)
+        .map_err(Failure::request)?;
     let mut rows: Vec<Row> = Vec::new();
     let has = |name: &str| files.iter().any(|file| file == Path::new(name));
     type Compare = fn(&Path) -> Result<Vec<ParityRow>, preflab_training::parity::ParityError>;

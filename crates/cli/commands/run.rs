@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 
-use preflab_experiment::{Conclusion, Engine, Interrupt, Store, StoreError};
+use preflab_experiment::{Conclusion, Engine, Interrupt, Outline, Store, StoreError, bytes};
 use preflab_report::Written;
 use preflab_stages::LocalRunner;
+use preflab_training::DeviceChoice;
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -55,6 +56,9 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
     let interrupt = Interrupt::new();
     catch_signals(&interrupt).map_err(Failure::work)?;
     let store = Store::open(&request.directory).map_err(Failure::request)?;
+    if !arguments.quiet {
+        tell_memory(&request, arguments.jobs);
+    }
     let observer = observer(arguments.quiet);
     let engine = Engine {
         plan: &request.plan,
@@ -73,6 +77,35 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         Some(report::write(&request.directory, Vec::new())?)
     };
     conclude(arguments, &request.directory, &conclusion, written.as_ref())
+}
+
+/// Says how much memory the run is going to take, and warns where that is more than there is.
+fn tell_memory(request: &Request, jobs: NonZeroUsize) {
+    let outline = Outline::new(&request.plan, &request.directory);
+    eprintln!("{}", outline.memory());
+    let wanted = outline.memory_bytes() * jobs.get() as f64;
+    if request.device == DeviceChoice::Cpu
+        && let Some(available) = available_memory()
+        && wanted > available
+    {
+        eprintln!(
+            "warning: {} may need about {}, and {} are available\n\n\
+             hint: `--jobs 1`, a smaller `micro_batch_size`, `memory.recompute = true` or `lora` take less",
+            counted(jobs.get(), "stage"),
+            bytes(wanted),
+            bytes(available),
+        );
+    }
+}
+
+/// Memory that programs can have, bytes, where the system tells it.
+fn available_memory() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024.0)
 }
 
 /// A first Ctrl-C asks to stop between two updates, a second one stops at once.

@@ -16,6 +16,8 @@
 mod budget;
 mod dpo;
 mod kl;
+mod lora;
+mod memory;
 mod method;
 mod model;
 mod numbers;
@@ -38,6 +40,8 @@ mod train;
 pub use budget::*;
 pub use dpo::*;
 pub use kl::*;
+pub use lora::*;
+pub use memory::*;
 pub use method::*;
 pub use model::*;
 pub use numbers::*;

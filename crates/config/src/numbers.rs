@@ -46,6 +46,12 @@ macro_rules! ranged {
     };
 }
 
+impl Default for NoDropout {
+    fn default() -> Self {
+        Self::of(0.0)
+    }
+}
+
 /// A number outside the range of its setting.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error("expected {expected}, found {found}")]
@@ -79,6 +85,10 @@ ranged!(
 ranged!(
     /// A number between 0 and one half, without both: a label-flip probability whose logarithm is taken.
     PositiveFlipProbability, "a number above 0 and below 0.5", |x| x > 0.0 && x < 0.5
+);
+ranged!(
+    /// The dropout of an adapter: 0.
+    NoDropout, "0 (adapters have no dropout here)", |x| x == 0.0
 );
 ranged!(
     /// Any finite number.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Count, FlipProbability, NonNegative, OptimizerSettings};
+use crate::{Count, FlipProbability, LoraSettings, NonNegative, OptimizerSettings};
 
 /// Training a scalar head on preference pairs, from the SFT model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct RewardSettings {
     pub optimizer: OptimizerSettings,
     /// What is done to the scale of the scores after training.
     pub normalise: ScoreNormalisation,
+    /// Adapters that are trained, with the head, in place of all weights; absent: all weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraSettings>,
 }
 
 impl Default for RewardSettings {
@@ -39,6 +42,7 @@ impl Default for RewardSettings {
             evaluate_every: Count::of(20),
             optimizer: OptimizerSettings::with_learning_rate(1e-4),
             normalise: ScoreNormalisation::default(),
+            lora: None,
         }
     }
 }

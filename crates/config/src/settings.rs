@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BudgetSettings, Count, Method, ModelSource, PreferenceSettings, RewardSettings,
-    SamplingSettings, SftSettings, TaskSettings,
+    BudgetSettings, Count, LoraSettings, LoraTarget, MemorySettings, Method, ModelSource,
+    Precision, PreferenceSettings, ReferencePolicy, RewardSettings, SamplingSettings, SftSettings,
+    TaskSettings,
 };
 
 /// The complete settings of one arm.
@@ -34,6 +35,16 @@ pub struct Settings {
     pub budget: BudgetSettings,
     /// How it trains.
     pub method: Method,
+    /// Adapters that it trains in place of all weights of its policy, and of PPO's value model; absent: all weights.
+    /// `reward.lora` is that of the reward model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraSettings>,
+    /// What training trades for memory.
+    #[serde(default, skip_serializing_if = "MemorySettings::is_default")]
+    pub memory: MemorySettings,
+    /// The numbers that every model of the experiment computes in.
+    #[serde(default, skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
     /// What is watched while it trains.
     #[serde(default)]
     pub monitoring: MonitoringSettings,
@@ -165,6 +176,7 @@ impl Settings {
                 }
             }
         }
+        conflicts.extend(self.lora_conflicts());
         let objective = self.method.objective();
         let problems = objective.map_or_else(Vec::new, |objective| objective.problems());
         conflicts.extend(problems.into_iter().map(|message| Conflict {
@@ -187,6 +199,54 @@ impl Settings {
         }
         conflicts
     }
+
+    /// Adapters that the model has no place for, or the method no use.
+    fn lora_conflicts(&self) -> Vec<Conflict> {
+        let mut conflicts = Vec::new();
+        let adapters = [
+            ("lora", self.lora.as_ref()),
+            ("reward.lora", self.reward.lora.as_ref()),
+        ];
+        for (key, lora) in adapters {
+            let Some(lora) = lora else { continue };
+            if let ModelSource::Shape(shape) = &self.model {
+                for target in &lora.targets {
+                    if !LoraTarget::LLAMA.contains(target) {
+                        conflicts.push(Conflict {
+                            key: format!("{key}.targets"),
+                            message: format!("the model has no projection `{target}`"),
+                            hint: format!(
+                                "a model written as a shape has: {}",
+                                LoraTarget::LLAMA.map(LoraTarget::name).join(", ")
+                            ),
+                        });
+                    }
+                }
+                if lora.rank > shape.width {
+                    conflicts.push(Conflict {
+                        key: format!("{key}.rank"),
+                        message: format!(
+                            "`{key}.rank` ({}) is above the model's width ({})",
+                            lora.rank.get(),
+                            shape.width.get()
+                        ),
+                        hint: "adapters are of low rank: 4 to 64".to_owned(),
+                    });
+                }
+            }
+        }
+        if self.lora.is_some()
+            && let Method::Ppo(ppo) = &self.method
+            && let ReferencePolicy::Ema(_) = ppo.reference
+        {
+            conflicts.push(Conflict {
+                key: "method.ppo.reference".to_owned(),
+                message: "averaging adapters does not average the policies they make".to_owned(),
+                hint: "with `lora`, keep `reference = \"frozen\"`".to_owned(),
+            });
+        }
+        conflicts
+    }
 }
 
 #[cfg(test)]
@@ -205,6 +265,22 @@ mod tests {
             toml::from_str::<Settings>(&toml::to_string(&settings).unwrap()).unwrap(),
             settings
         );
+    }
+
+    #[test]
+    fn adapters_the_model_has_no_place_for_are_named() {
+        let with = |text: &str| -> Vec<String> {
+            let settings: Settings = toml::from_str(&format!("{text}\n{SMALLEST}")).unwrap();
+            let conflicts = settings.conflicts().into_iter();
+            conflicts.map(|conflict| conflict.key).collect()
+        };
+        assert!(with("lora = { rank = 8, alpha = 16, targets = [\"q_proj\"] }").is_empty());
+        assert_eq!(with("lora.targets = [\"c_attn\"]"), ["lora.targets"]);
+        assert_eq!(with("reward.lora.rank = 9"), ["reward.lora.rank"]);
+        let mut averaged: Settings = toml::from_str(SMALLEST).unwrap();
+        averaged.method = toml::from_str("ppo = { reference.ema = 0.9 }").unwrap();
+        averaged.lora = Some(LoraSettings::default());
+        assert_eq!(averaged.conflicts()[0].key, "method.ppo.reference");
     }
 
     #[test]

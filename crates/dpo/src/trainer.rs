@@ -7,10 +7,10 @@ use burn::tensor::{Tensor, TensorData};
 use preflab_config::{DpoSettings, Objective};
 use preflab_data::{Pair, TokenPair};
 use preflab_training::{
-    Accumulated, AccuracyCurve, Optimizer, OptimizerProgress, Order, Snapshot, StateError,
-    StateReader, StateWriter, Trained, Work, policy_parameters,
+    Accumulated, AccuracyCurve, Optimizer, OptimizerProgress, Order, Parameters, Snapshot,
+    StateError, StateReader, StateWriter, Trained, Work, policy_parameters,
 };
-use preflab_transformer::{CausalLm, Completions};
+use preflab_transformer::{CausalLm, Completions, gradients as model_gradients};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Predicted, ScoredPairs, numbers, predict, reference_tensor};
@@ -40,7 +40,7 @@ pub struct DpoTrainer {
     micro_batch: usize,
     order: Order,
     shift: RunningMean,
-    parameters: usize,
+    parameters: Parameters,
     work: Work,
     pub(crate) accuracy: AccuracyCurve,
 }
@@ -48,7 +48,36 @@ pub struct DpoTrainer {
 /// Losses of a set of pairs and their slopes with respect to every token's log-probability, `[2m, c]`.
 struct Judged {
     slopes: Tensor<2>,
-    measured: Measured,
+    unread: Unread,
+}
+
+/// What a set of pairs measured, still on the device.
+struct Unread {
+    losses: Tensor<1>,
+    rewards: Pair<Tensor<1>>,
+    logps: Pair<Tensor<1>>,
+    reference_logps: Pair<Tensor<1>>,
+    /// Mean slope of each row's tokens, `[2m]`.
+    per_token: Tensor<1>,
+}
+
+impl Unread {
+    /// Waits for the device.
+    fn read(self, predicted: &Predicted) -> Measured {
+        let mut chosen = numbers(&self.per_token);
+        let rejected = chosen.split_off(predicted.pairs.len());
+        Measured {
+            losses: numbers(&self.losses),
+            rewards: self.rewards.as_ref().map(numbers),
+            logps: self.logps.as_ref().map(numbers),
+            reference_logps: self.reference_logps.as_ref().map(numbers),
+            slopes: Pair { chosen, rejected },
+            entropy: numbers(&predicted.logps.entropy.clone().sum())[0],
+            completion_tokens: predicted.logps.lengths.iter().sum(),
+            logits: predicted.logit_sums(),
+            ..Measured::default()
+        }
+    }
 }
 
 /// Name of the policy in a state.
@@ -179,17 +208,22 @@ impl DpoTrainer {
         };
         for micro in micro_batches {
             let predicted = predict(&self.policy, micro, data, look && whole.is_none());
+            let mut unread = None;
             let slopes = match whole.as_mut().and_then(Iterator::next) {
                 Some(slopes) => slopes,
                 None => {
                     let judged = self.learn(&predicted, data, &context);
-                    measured.extend(judged.measured);
+                    unread = Some(judged.unread);
                     judged.slopes
                 }
             };
             let slopes = slopes * (1.0 / taken.len() as f64);
-            let descent = (predicted.logps.logps * slopes).sum();
-            gradients.add(&self.policy, descent.backward());
+            let descent = (predicted.logps.logps.clone() * slopes).sum();
+            gradients.add(&self.policy, model_gradients(&self.policy, descent));
+            // Read when the device has its work for the backward pass.
+            if let Some(unread) = unread {
+                measured.extend(unread.read(&predicted));
+            }
         }
         let (policy, update) = self.optimizer.step(self.policy.clone(), gradients.take());
         self.policy = policy;
@@ -209,7 +243,9 @@ impl DpoTrainer {
         let context = self.context(taken, data);
         let all = |micro: &[usize]| {
             let predicted = predict(&policy, micro, data, true);
-            self.judge(&predicted, data, &context).measured
+            self.judge(&predicted, data, &context)
+                .unread
+                .read(&predicted)
         };
         if self.needs.whole_update {
             return all(taken);
@@ -329,8 +365,7 @@ impl DpoTrainer {
     /// Losses and slopes of predicted pairs.
     fn judge(&self, predicted: &Predicted, data: ScoredPairs<'_>, context: &Context) -> Judged {
         let values = predicted.values();
-        let device = values.device().autodiff();
-        let leaf = Tensor::<2>::from_data(values.clone().into_data(), &device).require_grad();
+        let leaf = Tensor::from_inner(values.clone()).require_grad();
         let inputs = self.inputs(predicted, &leaf, data, context);
         let losses = preference_loss(&self.objective, &inputs);
         let rewards = implicit_rewards(&self.objective, &inputs);
@@ -338,25 +373,15 @@ impl DpoTrainer {
             .grad(&losses.clone().sum().backward())
             .unwrap_or_else(|| values.zeros_like())
             * predicted.inside();
-        let pairs = predicted.pairs.len();
         let per_token =
             slopes.clone().sum_dim(1).squeeze_dim::<1>(1) / predicted.lengths().clamp_min(1.0);
-        let halves = |rows: &Tensor<1>| {
-            let mut chosen = numbers(rows);
-            let rejected = chosen.split_off(pairs);
-            Pair { chosen, rejected }
-        };
         Judged {
-            measured: Measured {
-                losses: numbers(&losses),
-                rewards: rewards.as_ref().map(numbers),
-                logps: inputs.policy.as_ref().map(|side| numbers(&side.sum)),
-                reference_logps: inputs.reference.as_ref().map(|side| numbers(&side.sum)),
-                slopes: halves(&per_token),
-                entropy: numbers(&predicted.logps.entropy.clone().sum())[0],
-                completion_tokens: predicted.logps.lengths.iter().sum(),
-                logits: predicted.logit_sums(),
-                ..Measured::default()
+            unread: Unread {
+                losses,
+                rewards,
+                logps: inputs.policy.map(|side| side.sum),
+                reference_logps: inputs.reference.map(|side| side.sum),
+                per_token,
             },
             slopes,
         }
@@ -389,7 +414,7 @@ impl DpoTrainer {
             slopes
         };
         let slopes = micro_batches.iter().map(of_micro).collect();
-        (slopes, judged.measured)
+        (slopes, judged.unread.read(&predicted))
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use preflab_config::{BudgetSettings, Method, ModelSource, Settings, TokenizerSettings};
 
+use crate::memory::{PROMPT, Sizes, StageMemory, stage_memory};
 use crate::store::finished_outcome;
 use crate::{Plan, Stage, StageKind, StageOutcome};
 
@@ -19,12 +20,6 @@ pub const VOCABULARY: &str = "data/vocabulary";
 const TRAINING_SPEED: f64 = 6e10;
 /// Operations a second of sampling token by token, measured likewise.
 const SAMPLING_SPEED: f64 = 3e10;
-/// Tokens of a prompt, where nothing is known.
-const PROMPT: f64 = 24.0;
-/// Bytes of a trained parameter: its value, its gradient and two moments, in f32.
-const TRAINED: f64 = 16.0;
-/// Bytes of a parameter that is only read.
-const FROZEN: f64 = 4.0;
 
 /// About what a plan costs.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,8 +28,8 @@ pub struct Estimate {
     pub vocabulary: usize,
     /// Parameters of the largest policy.
     pub parameters: usize,
-    /// Bytes that the hungriest stage takes; times the number of stages side by side.
-    pub memory: f64,
+    /// Bytes that each stage of the plan takes; times the number of stages side by side.
+    pub memory: Vec<StageMemory>,
     /// Seconds of each stage of the plan, 0 where it is finished.
     pub seconds: Vec<f64>,
     /// Whether each stage of the plan is finished.
@@ -83,13 +78,22 @@ impl Estimate {
                 .map(|arm| parameters(arm, vocabulary))
                 .max()
                 .unwrap_or(0),
-            memory: settings
+            memory: plan
+                .stages
                 .iter()
-                .map(|arm| memory(arm, vocabulary))
-                .fold(0.0, f64::max),
+                .map(|stage| stage_memory(stage, vocabulary, &plan.environment.device))
+                .collect(),
             seconds: seconds.collect(),
             finished: outcomes.iter().map(Option::is_some).collect(),
         }
+    }
+}
+
+impl Estimate {
+    /// The stage that takes the most memory, by its place in the plan; none in an empty plan.
+    pub fn hungriest(&self) -> Option<usize> {
+        let peak = |index: &usize| self.memory[*index].peak;
+        (0..self.memory.len()).max_by(|a, b| peak(a).total_cmp(&peak(b)).then(b.cmp(a)))
     }
 }
 
@@ -104,8 +108,13 @@ fn guessed_vocabulary(settings: &Settings) -> usize {
     }
 }
 
-/// Parameters of an arm's policy; of a checkpoint by the size of its files, at two bytes each.
+/// Parameters of an arm's policy; of a checkpoint that cannot be read by the size of its files, at two bytes each.
 fn parameters(settings: &Settings, vocabulary: usize) -> usize {
+    if let (ModelSource::Named(_), Some(sizes)) =
+        (&settings.model, Sizes::of(&settings.model, vocabulary))
+    {
+        return sizes.parameters() as usize;
+    }
     match &settings.model {
         ModelSource::Shape(shape) => shape.parameters(vocabulary),
         ModelSource::Named(directory) => {
@@ -118,75 +127,6 @@ fn parameters(settings: &Settings, vocabulary: usize) -> usize {
                 .sum();
             usize::try_from(bytes / 2).unwrap_or(usize::MAX)
         }
-    }
-}
-
-/// Bytes of the models an arm trains with, and of the activations of one forward and backward pass.
-fn memory(settings: &Settings, vocabulary: usize) -> f64 {
-    let n = parameters(settings, vocabulary) as f64;
-    let (models, rows) = match &settings.method {
-        Method::Ppo(ppo) => {
-            let rows = ppo
-                .micro_batch_size
-                .map_or(ppo.batch_size.get() / ppo.minibatches.get(), |rows| {
-                    rows.get()
-                });
-            (2.0 * TRAINED + 2.0 * FROZEN, rows)
-        }
-        Method::Rloo(rloo) => {
-            let rows = rloo
-                .micro_batch_size
-                .map_or(rloo.batch_size.get() / rloo.minibatches.get(), |rows| {
-                    rows.get()
-                });
-            (TRAINED + 2.0 * FROZEN, rows)
-        }
-        Method::Grpo(grpo) => {
-            let rows = grpo
-                .micro_batch_size
-                .map_or(grpo.batch_size.get() / grpo.minibatches.get(), |rows| {
-                    rows.get()
-                });
-            (TRAINED + 2.0 * FROZEN, rows)
-        }
-        Method::Dpo(dpo) => (
-            TRAINED,
-            2 * dpo.micro_batch_size.unwrap_or(dpo.batch_size).get(),
-        ),
-        Method::Reward(reward) => (
-            TRAINED,
-            2 * reward.micro_batch_size.unwrap_or(reward.batch_size).get(),
-        ),
-        Method::RejectionSampling(rejection) => (
-            TRAINED + FROZEN,
-            rejection
-                .sft
-                .micro_batch_size
-                .unwrap_or(rejection.sft.batch_size)
-                .get(),
-        ),
-        Method::BestOfN(_) => (2.0 * FROZEN, 1),
-        Method::Sft(_) => (
-            TRAINED,
-            settings
-                .sft
-                .micro_batch_size
-                .unwrap_or(settings.sft.batch_size)
-                .get(),
-        ),
-    };
-    let tokens = rows as f64 * sequence(settings);
-    n * models + tokens * 4.0 * (activations(settings) + 3.0 * vocabulary as f64)
-}
-
-/// Numbers kept for the backward pass, for each token: 12 widths and 3 feed-forward widths a block.
-fn activations(settings: &Settings) -> f64 {
-    match &settings.model {
-        ModelSource::Shape(shape) => {
-            let block = 12 * shape.width.get() + 3 * shape.feedforward.get();
-            (shape.layers.get() * block) as f64
-        }
-        ModelSource::Named(_) => 32.0 * 16.0 * 4096.0,
     }
 }
 

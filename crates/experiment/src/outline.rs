@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::estimate::Estimate;
+use crate::memory::{RoleMemory, StageMemory};
 use crate::records::{ArmOrigin, KeyValue};
 use crate::{DataHashes, Plan, StageKind};
 
@@ -27,6 +28,10 @@ pub struct Outline<'a> {
     vocabulary: usize,
     parameters: usize,
     memory_bytes: f64,
+    /// Title of the stage that takes them.
+    memory_of: &'a str,
+    /// By its models.
+    memory_roles: Vec<RoleMemory>,
     seconds: f64,
 }
 
@@ -57,12 +62,14 @@ struct StageLine<'a> {
     shared_by: usize,
     done: bool,
     seconds: f64,
+    memory: StageMemory,
 }
 
 impl<'a> Outline<'a> {
     /// The outline of a plan whose directory is `directory`, be it there or not.
     pub fn new(plan: &'a Plan, directory: &Path) -> Self {
         let estimate = Estimate::of(plan, directory);
+        let hungriest = estimate.hungriest();
         let key = |id: &crate::StageId| plan.stage(*id).key.as_str();
         Self {
             name: &plan.name,
@@ -103,6 +110,7 @@ impl<'a> Outline<'a> {
                     shared_by: stage.shared_by,
                     done: estimate.finished[index],
                     seconds: estimate.seconds[index],
+                    memory: estimate.memory[index].clone(),
                 })
                 .collect(),
             varies: &plan.varies,
@@ -111,7 +119,11 @@ impl<'a> Outline<'a> {
             data: &plan.data,
             vocabulary: estimate.vocabulary,
             parameters: estimate.parameters,
-            memory_bytes: estimate.memory,
+            memory_bytes: hungriest.map_or(0.0, |index| estimate.memory[index].peak),
+            memory_of: hungriest.map_or("", |index| plan.stages[index].title.as_str()),
+            memory_roles: hungriest
+                .map(|index| estimate.memory[index].roles.clone())
+                .unwrap_or_default(),
             seconds: estimate.seconds.iter().sum(),
         }
     }
@@ -193,6 +205,51 @@ impl<'a> Outline<'a> {
         )
     }
 
+    /// How much memory the hungriest stage takes, in a line.
+    pub fn memory(&self) -> String {
+        format!(
+            "memory: at most about {} for each stage at work, in {}",
+            bytes(self.memory_bytes),
+            self.memory_of
+        )
+    }
+
+    /// The most that a stage takes, bytes.
+    pub fn memory_bytes(&self) -> f64 {
+        self.memory_bytes
+    }
+
+    /// The models of the stage that takes the most memory.
+    fn write_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = self.memory_roles.iter().map(|role| {
+            let parts = [
+                role.weights,
+                role.gradients,
+                role.optimizer,
+                role.activations,
+                role.cache,
+            ];
+            let parts = parts.map(|part| {
+                if part > 0.0 {
+                    bytes(part)
+                } else {
+                    "-".to_owned()
+                }
+            });
+            std::iter::once(role.role.to_owned()).chain(parts).collect()
+        });
+        let headings = [
+            "model",
+            "weights",
+            "gradients",
+            "optimiser",
+            "activations",
+            "cache",
+        ];
+        let right = [false, true, true, true, true, true];
+        write_table(f, &headings, &right, rows.collect())
+    }
+
     fn write_matched(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
         for KeyValue { key, value } in self.matched {
@@ -252,11 +309,8 @@ impl fmt::Display for Outline<'_> {
             quantity(self.parameters as f64, "parameters"),
             self.vocabulary
         )?;
-        writeln!(
-            f,
-            "memory: about {} for each stage at work",
-            bytes(self.memory_bytes)
-        )?;
+        writeln!(f, "{}", self.memory())?;
+        self.write_memory(f)?;
         write!(f, "time: about {} on two cores", duration(self.seconds))
     }
 }
@@ -305,7 +359,8 @@ fn quantity(number: f64, what: &str) -> String {
     }
 }
 
-fn bytes(number: f64) -> String {
+/// An amount of memory for people.
+pub fn bytes(number: f64) -> String {
     if number >= 1e9 {
         format!("{:.1} GB", number / 1e9)
     } else {

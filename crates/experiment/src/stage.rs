@@ -81,7 +81,35 @@ impl Stage {
 }
 
 /// The settings that a stage of a kind looks at, besides its inputs: the part of them that its key covers.
+///
+/// What memory is saved by changes no result, and so no key. The numbers that models compute in, and adapters, come in where
+/// they are asked for.
 pub(crate) fn relevant(kind: StageKind, settings: &Settings) -> Value {
+    let mut relevant = vec![of_kind(kind, settings)];
+    let computes = match kind {
+        StageKind::TaskData | StageKind::Pairs => false,
+        StageKind::Sft
+        | StageKind::WeakerModel
+        | StageKind::Candidates
+        | StageKind::WeakerCandidates
+        | StageKind::ReferenceLogps
+        | StageKind::RewardModel
+        | StageKind::Training
+        | StageKind::Evaluation => true,
+    };
+    if computes && !settings.precision.is_default() {
+        relevant.push(json!({ "precision": settings.precision }));
+    }
+    if let (StageKind::Training, Some(lora)) = (kind, &settings.lora) {
+        relevant.push(json!({ "lora": lora }));
+    }
+    match relevant.len() {
+        1 => relevant.swap_remove(0),
+        _ => Value::Array(relevant),
+    }
+}
+
+fn of_kind(kind: StageKind, settings: &Settings) -> Value {
     let preferences = &settings.preferences;
     match kind {
         // What a data set's pairs must fit into.

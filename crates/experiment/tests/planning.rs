@@ -122,6 +122,61 @@ fn a_setting_changes_the_keys_of_what_depends_on_it_and_no_others() {
         "task-data sft candidates pairs reference-logps reward-model training evaluation"
     );
     assert_eq!(changed("question=Why?"), "");
+    assert_eq!(changed("lora.rank=4"), "training evaluation");
+    assert_eq!(
+        changed("reward.lora.rank=4"),
+        "reward-model training evaluation"
+    );
+    // The pairs' own key covers that of the candidates.
+    assert_eq!(
+        changed("precision=bf16"),
+        "sft candidates pairs reference-logps reward-model training evaluation"
+    );
+    // What changes no number changes no key.
+    assert_eq!(changed("memory.recompute=true"), "");
+    assert_eq!(changed("precision=f32"), "");
+}
+
+#[test]
+fn ranks_of_adapters_are_swept_like_any_other_setting() {
+    let grid = "\n[ablate]\narm = \"dpo\"\ngrid = { \"lora.rank\" = [2, 4] }\n";
+    let plan = plan_of(&format!("{TWO_ARMS}{grid}"), &["seeds=1"]).unwrap();
+    assert_eq!(
+        cells(&plan),
+        ["sft 0", "ppo 0", "dpo 0", "dpo@rank=2 0", "dpo@rank=4 0"]
+    );
+    let settings = &plan.arms.last().unwrap().settings;
+    assert_eq!(settings.lora.as_ref().unwrap().rank.get(), 4);
+}
+
+#[test]
+fn adapters_and_recomputation_lower_the_estimate_of_memory() {
+    let memory = |sets: &[&str]| {
+        let plan = plan_of(TWO_ARMS, &[&["model.layers=4"], sets].concat()).unwrap();
+        let stage = plan
+            .stages
+            .iter()
+            .find(|stage| stage.title == "dpo · training")
+            .unwrap();
+        preflab_experiment::stage_memory(stage, 200, "cpu")
+    };
+    let plain = memory(&[]);
+    assert_eq!(plain.roles.len(), 1);
+    let policy = plain.roles[0];
+    assert_eq!(policy.optimizer, 2.0 * policy.weights);
+    let adapted = memory(&["lora.rank=2"]).roles[0];
+    assert!(adapted.optimizer < 0.5 * policy.optimizer && adapted.weights > policy.weights);
+    let recomputed = memory(&["memory.recompute=true"]).roles[0];
+    assert!(recomputed.activations < policy.activations);
+    let ppo = plan(TWO_ARMS);
+    let ppo = ppo
+        .stages
+        .iter()
+        .find(|stage| stage.title == "ppo · training")
+        .unwrap();
+    let roles = preflab_experiment::stage_memory(ppo, 200, "cpu").roles;
+    let names: Vec<&str> = roles.iter().map(|role| role.role).collect();
+    assert_eq!(names, ["policy", "reference", "reward", "value"]);
 }
 
 #[test]
@@ -369,7 +424,12 @@ fn an_outline_shows_cells_stages_and_what_is_matched() {
     ...
 
     model: about 7 thousand parameters (vocabulary of about 256)
-    memory: about 25 MB for each stage at work
+    memory: at most about 40 MB for each stage at work, in ppo · training
+      model      weights  gradients  optimiser  activations  cache
+      policy        1 MB       1 MB       1 MB        12 MB   1 MB
+      reference     1 MB          -          -         8 MB      -
+      reward        1 MB          -          -        16 MB      -
+      value         1 MB       1 MB       1 MB         8 MB      -
     time: about 26 s on two cores
     ");
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Int, Shape, Tensor, activation};
+use burn::tensor::{DType, Int, Shape, Tensor, activation};
 use burn_flex::FlexTensor;
 
 use crate::flex::{contiguous, differentiable, floats, integers, tensor, unwritten};
@@ -61,7 +61,11 @@ fn composed(
     let [n, _] = hidden.dims();
     let skipped = targets.clone().lower_elem(0);
     let targets = targets.clamp_min(0).reshape([n, 1]);
-    let logps = activation::log_softmax(hidden.matmul(weight.transpose()) / temperature, 1);
+    let mut logits = hidden.matmul(weight.transpose());
+    if logits.dtype() != DType::F32 {
+        logits = logits.cast(DType::F32);
+    }
+    let logps = activation::log_softmax(logits / temperature, 1);
     let chosen = logps.clone().gather(1, targets).reshape([n]);
     let entropy = (logps.clone().exp() * logps).sum_dim(1).neg().reshape([n]);
     (

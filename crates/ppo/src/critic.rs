@@ -6,7 +6,7 @@ use preflab_data::TokenExample;
 use preflab_training::{
     Accumulated, Optimizer, OptimizerProgress, StateError, StateReader, StateWriter, Update,
 };
-use preflab_transformer::{Completions, ScalarModel};
+use preflab_transformer::{Completions, ScalarModel, gradients};
 
 use crate::aggregation::{Totals, aggregate};
 use crate::experience::{Experience, ValueTargets};
@@ -129,13 +129,14 @@ impl Critic {
             Aggregation::TokenMean,
             totals,
         );
-        let measured = ValueMeasured {
-            loss: f64::from(loss.clone().inner().into_scalar::<f32>()),
-            values: from_tensor(values.inner(), &steps),
-        };
+        let weighted = loss.clone() * (self.coefficient * share);
         self.gradients
-            .add(&self.model, (loss * (self.coefficient * share)).backward());
-        measured
+            .add(&self.model, gradients(&self.model, weighted));
+        // Read when the device has its work for the backward pass.
+        ValueMeasured {
+            loss: f64::from(loss.inner().into_scalar::<f32>()),
+            values: from_tensor(values.inner(), &steps),
+        }
     }
 
     /// Norm of the gradient accumulated so far, coefficient included.

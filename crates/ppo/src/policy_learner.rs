@@ -7,7 +7,7 @@ use preflab_data::TokenExample;
 use preflab_training::{
     Accumulated, Optimizer, OptimizerProgress, StateError, StateReader, StateWriter, Update,
 };
-use preflab_transformer::{CausalLm, Completions};
+use preflab_transformer::{CausalLm, Completions, gradients};
 use serde::{Deserialize, Serialize};
 
 use crate::aggregation::{Totals, aggregate};
@@ -186,10 +186,7 @@ impl PolicyLearner {
         }
         let surrogate = over(losses);
         let mut total = surrogate.clone();
-        let mut measured = PolicyMeasured {
-            policy_loss: scalar(&surrogate),
-            ..PolicyMeasured::default()
-        };
+        let (mut kl_term, mut bonus) = (None, None);
         if let Some(kl_loss) = self.objective.kl_loss {
             let kl = over(self.kl_term(
                 kl_loss,
@@ -200,19 +197,26 @@ impl PolicyLearner {
                 &completions,
                 reference,
             ));
-            measured.kl_loss = scalar(&kl);
-            total = total + kl * kl_loss.coefficient.get();
+            total = total + kl.clone() * kl_loss.coefficient.get();
+            kl_term = Some(kl);
         }
         if self.objective.entropy_coefficient > 0.0 {
-            let bonus = over(completions.spread(entropy(self.policy.logits(hidden), temperature)));
-            measured.entropy_bonus = scalar(&bonus);
-            total = total - bonus * self.objective.entropy_coefficient;
+            let entropy =
+                over(completions.spread(entropy(self.policy.logits(hidden), temperature)));
+            total = total - entropy.clone() * self.objective.entropy_coefficient;
+            bonus = Some(entropy);
         }
-        measured.total = scalar(&total);
-        measured.logps = from_tensor(predicted.logps.inner(), &completions.lengths);
-        measured.entropy = from_tensor(constant(predicted.entropy), &completions.lengths);
-        self.gradients.add(&self.policy, (total * share).backward());
-        measured
+        self.gradients
+            .add(&self.policy, gradients(&self.policy, total.clone() * share));
+        // Read when the device has its work for the backward pass.
+        PolicyMeasured {
+            policy_loss: scalar(&surrogate),
+            kl_loss: kl_term.as_ref().map_or(0.0, scalar),
+            entropy_bonus: bonus.as_ref().map_or(0.0, scalar),
+            total: scalar(&total),
+            logps: from_tensor(predicted.logps.inner(), &completions.lengths),
+            entropy: from_tensor(constant(predicted.entropy), &completions.lengths),
+        }
     }
 
     /// The KL term at each token, `[b, c]`.

@@ -9,10 +9,11 @@ use preflab_data::{Pair, TokenPair};
 use preflab_metrics::{Metric, Sink};
 use preflab_stats::mean;
 use preflab_training::{
-    Accumulated, AccuracyCurve, Optimizer, OptimizerProgress, Order, PairMargins, Snapshot,
-    StateError, StateReader, StateWriter, TrainError, Trained, Watch, Work, scalar_parameters,
+    Accumulated, AccuracyCurve, Optimizer, OptimizerProgress, Order, PairMargins, Parameters,
+    Snapshot, StateError, StateReader, StateWriter, TrainError, Trained, Watch, Work,
+    scalar_parameters,
 };
-use preflab_transformer::{Completions, ScalarModel};
+use preflab_transformer::{Completions, ScalarModel, gradients as model_gradients};
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::Evaluation;
@@ -61,7 +62,7 @@ pub struct RewardTrainer {
     pairs: usize,
     evaluate_every: usize,
     watched: usize,
-    parameters: usize,
+    parameters: Parameters,
     work: Work,
     accuracy: AccuracyCurve,
 }
@@ -235,8 +236,10 @@ impl RewardTrainer {
         let mut measured = RewardUpdate::default();
         for micro in taken.chunks(self.micro_batch) {
             let (losses, scores) = losses(&self.model, &self.objective, micro, data);
+            let loss = losses.clone().sum() / taken.len() as f64;
+            gradients.add(&self.model, model_gradients(&self.model, loss));
+            // Read when the device has its work for the backward pass.
             measured.extend(&losses, &scores);
-            gradients.add(&self.model, (losses.sum() / taken.len() as f64).backward());
         }
         let (model, update) = self.optimizer.step(self.model.clone(), gradients.take());
         self.model = model;

@@ -2,6 +2,7 @@
 
 use preflab_config::BudgetSettings;
 use preflab_data::TokenPair;
+use preflab_training::Parameters;
 
 use crate::StageError;
 
@@ -15,13 +16,13 @@ use crate::StageError;
 pub(crate) fn updates(
     budget: &BudgetSettings,
     tokens: f64,
-    parameters: usize,
+    parameters: Parameters,
 ) -> Result<usize, StageError> {
     let within = |amount: f64, each: f64| ((amount / each).floor() as usize).max(1);
     match budget {
         BudgetSettings::Updates(updates) => Ok(updates.get()),
         BudgetSettings::TrainedTokens(amount) => Ok(within(amount.get() as f64, tokens)),
-        BudgetSettings::Flops(amount) => Ok(within(amount.get(), 6.0 * parameters as f64 * tokens)),
+        BudgetSettings::Flops(amount) => Ok(within(amount.get(), parameters.training_flops() * tokens)),
         BudgetSettings::GeneratedTokens(_) => Err(StageError::Nothing {
             problem: "a budget of generated tokens says nothing of an arm that generates none while it trains".to_owned(),
             hint: "match `updates`, `trained-tokens` or `flops`".to_owned(),

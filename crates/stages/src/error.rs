@@ -7,6 +7,7 @@ use preflab_metrics::SinkError;
 use preflab_tasks::TaskError;
 use preflab_training::{DeviceError, TrainError};
 use preflab_transformer::checkpoint::CheckpointError;
+use preflab_transformer::lora::LoraError;
 
 /// Why a stage failed.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,9 @@ pub enum StageError {
     /// Saved weights.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// Adapters that the model cannot have.
+    #[error(transparent)]
+    Lora(#[from] LoraError),
     /// Reference log-probabilities that are not those of the policy that training starts from.
     #[error(transparent)]
     Reference(#[from] preflab_dpo::ReferenceError),

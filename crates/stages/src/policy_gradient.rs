@@ -16,7 +16,7 @@ use preflab_transformer::{CausalLm, Generation, ScalarModel};
 use crate::candidates::sample;
 use crate::evaluation::Choose;
 use crate::reward::TrainedReward;
-use crate::runner::{Given, Run};
+use crate::runner::{Given, POLICY_ADAPTER, Run, VALUE_ADAPTER};
 use crate::{StageError, TaskData, models};
 
 /// Rows sampled together.
@@ -60,7 +60,7 @@ impl Start {
     fn new(run: &Run<'_>) -> Result<Self, StageError> {
         let data = run.data()?;
         let device = run.device.clone().autodiff();
-        let (policy, config) = models::load(run.job.input(StageKind::Sft), &device)?;
+        let (policy, config) = run.load(StageKind::Sft, &device)?;
         let prompts = data.task().prompts(Split::Train);
         Ok(Self {
             policy,
@@ -80,14 +80,24 @@ impl Start {
         run: &Run<'_>,
         settings: &PpoSettings,
     ) -> Result<ScalarModel, StageError> {
-        match settings.value_init {
+        let model = match settings.value_init {
             ValueInit::RewardModel => {
                 let device = run.device.clone().autodiff();
-                let directory = run.job.input(StageKind::RewardModel);
-                Ok(models::load(directory, &device)?.0)
+                run.load(StageKind::RewardModel, &device)?.0
             }
-            ValueInit::Sft => Ok(ScalarModel::from_decoder(&self.policy.decoder, 0.0, 0)),
-        }
+            ValueInit::Sft => ScalarModel::from_decoder(&self.policy.decoder, 0.0, 0),
+        };
+        let lora = run.settings().lora.as_ref();
+        run.to_train(model, &self.config, lora, VALUE_ADAPTER)
+    }
+
+    /// The start as it is to be trained.
+    fn to_train(self, run: &Run<'_>) -> Result<Self, StageError> {
+        let lora = run.settings().lora.as_ref();
+        Ok(Self {
+            policy: run.to_train(self.policy, &self.config, lora, POLICY_ADAPTER)?,
+            ..self
+        })
     }
 }
 
@@ -134,7 +144,7 @@ fn train(
         config,
         reward,
         prompts,
-    } = start;
+    } = start.to_train(run)?;
     let scorer = LearnedReward {
         reward: &reward,
         data: &data,
@@ -142,12 +152,7 @@ fn train(
     let stop = vec![data.tokenizer().eos()];
     let trainer = PolicyGradient::new(recipe, policy, value, &scorer, stop, run.streams(), budget);
     let (policy, work) = trainer.run(&prompts, log, run)?;
-    models::save(
-        &policy.valid(),
-        &config,
-        data.tokenizer(),
-        run.job.directory,
-    )?;
+    models::save(&policy, &config, data.tokenizer(), run.job.directory)?;
     Ok(Given {
         work,
         ..Given::default()
@@ -166,7 +171,7 @@ pub(crate) fn train_rejection(
         config,
         reward,
         prompts,
-    } = Start::new(run)?;
+    } = Start::new(run)?.to_train(run)?;
     let mut work = Work::default();
     let each = settings.candidates.get();
     let rounds = settings.rounds.get();
@@ -228,12 +233,7 @@ pub(crate) fn train_rejection(
         policy = trained.0;
         work += trained.1;
     }
-    models::save(
-        &policy.valid(),
-        &config,
-        data.tokenizer(),
-        run.job.directory,
-    )?;
+    models::save(&policy, &config, data.tokenizer(), run.job.directory)?;
     Ok(Given {
         work,
         ..Given::default()

@@ -1,6 +1,5 @@
 //! Training an arm of the DPO family.
 
-use burn::module::Module;
 use preflab_config::DpoSettings;
 use preflab_data::TokenPair;
 use preflab_dpo::dynamics::Probes;
@@ -8,11 +7,12 @@ use preflab_dpo::{AccuracyPairs, DpoTrainer, Monitoring, Needs, ReferenceLogps, 
 use preflab_experiment::StageKind;
 use preflab_metrics::Sink;
 use preflab_training::{Minibatches, Order, Stream, policy_parameters};
+use preflab_transformer::CausalLm;
 
 use crate::artifacts::read_rows;
 use crate::budget::{tokens_of_update, updates};
 use crate::pairs::{JudgedPair, gold_margins};
-use crate::runner::{Given, HELD_OUT, HELD_OUT_LOGPS, LOGPS, PAIRS, Run};
+use crate::runner::{Given, HELD_OUT, HELD_OUT_LOGPS, LOGPS, PAIRS, POLICY_ADAPTER, Run};
 use crate::{StageError, models};
 
 /// Pairs whose reference log-probabilities are computed again before training starts.
@@ -56,7 +56,9 @@ pub(crate) fn train(
 ) -> Result<Given, StageError> {
     let data = run.data()?;
     let device = run.device.clone().autodiff();
-    let (start, config) = models::load(run.job.input(StageKind::Sft), &device)?;
+    let (start, config) = run.load(StageKind::Sft, &device)?;
+    let lora = run.settings().lora.as_ref();
+    let start: CausalLm = run.to_train(start, &config, lora, POLICY_ADAPTER)?;
     let pairs = Read::new(run, PAIRS, LOGPS)?;
     let held_out = Read::new(run, HELD_OUT, HELD_OUT_LOGPS)?;
     if Needs::of(&settings.objective).score_gaps
@@ -96,7 +98,7 @@ pub(crate) fn train(
     let trained = trainer.run(updates, pairs.first(usize::MAX), watch, log, run)?;
     let work = trained.work();
     let figures = trained.accuracy().summary();
-    let policy = trained.into_policy().valid();
+    let policy = trained.into_policy();
     models::save(&policy, &config, data.tokenizer(), run.job.directory)?;
     let mut given = Given {
         work,

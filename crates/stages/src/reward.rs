@@ -1,7 +1,6 @@
 //! The reward model: trained on the pairs that the DPO family trains on, from the same start.
 
-use burn::module::Module;
-use preflab_config::{RewardArmSettings, RewardObjective, RewardSettings};
+use preflab_config::{LoraSettings, RewardArmSettings, RewardObjective, RewardSettings};
 use preflab_data::{TokenExample, TokenPair};
 use preflab_experiment::StageKind;
 use preflab_metrics::{Metric, Sink};
@@ -11,13 +10,14 @@ use preflab_reward::{
 use preflab_tasks::Split;
 use preflab_training::{Minibatches, Order, Stream, Work, scalar_parameters};
 use preflab_transformer::checkpoint::Config;
+use preflab_transformer::lora::merged;
 use preflab_transformer::{CausalLm, ScalarModel};
 
 use crate::artifacts::{read_rows, write_rows};
 use crate::budget::{tokens_of_update, updates};
 use crate::pairs::{JudgedPair, gold_margins};
 use crate::preference::without_strengths;
-use crate::runner::{Given, HELD_OUT, PAIRS, ROWS, Run};
+use crate::runner::{Given, HELD_OUT, PAIRS, REWARD_ADAPTER, ROWS, Run};
 use crate::{StageError, TaskData, models};
 
 /// File with the [`Normalisation`] of the scores.
@@ -60,13 +60,18 @@ impl Known {
 }
 
 impl Start {
-    fn new(run: &Run<'_>, objective: &RewardObjective) -> Result<Self, StageError> {
+    fn new(
+        run: &Run<'_>,
+        objective: &RewardObjective,
+        lora: Option<&LoraSettings>,
+    ) -> Result<Self, StageError> {
         let device = run.device.clone().autodiff();
-        let (start, config) = models::load::<CausalLm>(run.job.input(StageKind::Sft), &device)?;
+        let (start, config) = run.load::<CausalLm>(StageKind::Sft, &device)?;
         // N+ detail: the head starts at standard deviation 1 / sqrt(d + 1).
         let deviation = 1.0 / (start.architecture().width as f64 + 1.0).sqrt();
         let seed = run.streams().at(Stream::Init, 2);
         let model = ScalarModel::from_decoder(&start.decoder, deviation, seed);
+        let model = run.to_train(model, &config, lora, REWARD_ADAPTER)?;
         let (train, held_out) = (
             Known::new(run.judged(PAIRS)?),
             Known::new(run.judged(HELD_OUT)?),
@@ -87,7 +92,7 @@ impl Start {
 /// Trains and saves the reward model that arms share.
 pub(crate) fn train(run: &Run<'_>) -> Result<Given, StageError> {
     let settings = &run.settings().reward;
-    let start = Start::new(run, &settings.objective)?;
+    let start = Start::new(run, &settings.objective, settings.lora.as_ref())?;
     let pairs = start.train.pairs.len();
     let batch = settings.batch_size.get();
     let order = Order::Shuffled(Minibatches::new(run.streams(), pairs, batch));
@@ -104,7 +109,7 @@ pub(crate) fn train(run: &Run<'_>) -> Result<Given, StageError> {
         &mut log,
         run,
     )?;
-    let model = model.valid();
+    let model = merged(&model);
 
     let mut given = Given {
         work,
@@ -144,7 +149,7 @@ pub(crate) fn train_arm(
     method: &RewardArmSettings,
     log: &mut dyn Sink,
 ) -> Result<Given, StageError> {
-    let start = Start::new(run, &method.objective)?;
+    let start = Start::new(run, &method.objective, run.settings().lora.as_ref())?;
     let monitoring = run.settings().monitoring;
     let settings = RewardSettings {
         objective: method.objective,
@@ -173,7 +178,7 @@ pub(crate) fn train_arm(
         run,
     )?;
     models::save(
-        &trained.model.valid(),
+        &trained.model,
         &start.config,
         start.data.tokenizer(),
         run.job.directory,
@@ -191,7 +196,7 @@ pub(crate) fn train_arm(
 /// The trained reward model of an arm, on every held-out pair.
 pub(crate) fn evaluate_arm(run: &Run<'_>, method: &RewardArmSettings) -> Result<Given, StageError> {
     let held_out = Known::new(run.judged(HELD_OUT)?);
-    let (model, _) = models::load::<ScalarModel>(run.job.input(StageKind::Training), run.device)?;
+    let (model, _) = run.load::<ScalarModel>(StageKind::Training, run.device)?;
     let (evaluation, work) = evaluate(&model, &method.objective, held_out.first(usize::MAX), ROWS)?;
     let mut given = Given {
         work,
@@ -233,7 +238,7 @@ impl TrainedReward {
                     path,
                     problem: "expected one line".to_owned(),
                 })?;
-        let (model, _) = models::load(directory, run.device)?;
+        let (model, _) = run.load(StageKind::RewardModel, run.device)?;
         Ok(Self {
             model,
             normalisation,

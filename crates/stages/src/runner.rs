@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use preflab_config::{Method, Settings, SftSettings, WeakerModel};
+use preflab_config::{LoraSettings, Method, Settings, SftSettings, WeakerModel};
 use preflab_data::TokenExample;
 use preflab_experiment::records::Sample;
 use preflab_experiment::{Job, Ledger, Runner, RunnerError, StageKind, StageOutcome};
@@ -15,8 +15,8 @@ use preflab_tasks::{Split, judge::Judge};
 use preflab_training::{
     DeviceChoice, DeviceError, SftTrainer, Stream, Streams, TrainError, Watch, Work,
 };
-use preflab_transformer::CausalLm;
 use preflab_transformer::checkpoint::{Config, weights_hash};
+use preflab_transformer::{CausalLm, Model, lora};
 
 use crate::artifacts::{read_rows, write_rows};
 use crate::candidates::{PromptCandidates, sample_candidates};
@@ -32,6 +32,11 @@ pub(crate) const PAIRS: &str = "pairs.jsonl";
 pub(crate) const HELD_OUT: &str = "held_out.jsonl";
 pub(crate) const LOGPS: &str = "logps.jsonl";
 pub(crate) const HELD_OUT_LOGPS: &str = "held_out_logps.jsonl";
+
+/// Numbers of the stream of initial weights that adapters are drawn from.
+pub(crate) const POLICY_ADAPTER: u64 = 3;
+pub(crate) const REWARD_ADAPTER: u64 = 4;
+pub(crate) const VALUE_ADAPTER: u64 = 5;
 
 /// Updates between two log lines of supervised fine-tuning.
 const SFT_LOG_EVERY: usize = 10;
@@ -184,7 +189,36 @@ impl Run<'_> {
 
     /// The policy that the stage of a kind left, for inference.
     pub(crate) fn policy(&self, kind: StageKind) -> Result<CausalLm, StageError> {
-        Ok(models::load(self.job.input(kind), self.device)?.0)
+        Ok(self.load(kind, self.device)?.0)
+    }
+
+    /// The model that the stage of a kind left, computing in the numbers that the settings ask for.
+    pub(crate) fn load<M: Model>(
+        &self,
+        kind: StageKind,
+        device: &Device,
+    ) -> Result<(M, Config), StageError> {
+        let (model, config) = models::load::<M>(self.job.input(kind), device)?;
+        Ok((model.with_precision(self.settings().precision), config))
+    }
+
+    /// `model` as it is to be trained: with the settings' savings of memory, and with adapters where `lora` asks for them,
+    /// drawn from number `init` of the stream of initial weights.
+    pub(crate) fn to_train<M: Model>(
+        &self,
+        model: M,
+        config: &Config,
+        lora: Option<&LoraSettings>,
+        init: u64,
+    ) -> Result<M, StageError> {
+        let model = model.with_memory(self.settings().memory);
+        match lora {
+            Some(lora) => {
+                let seed = self.streams().at(Stream::Init, init);
+                Ok(lora::attach(model, config.family(), lora, seed)?)
+            }
+            None => Ok(model),
+        }
     }
 
     fn task_data(&self) -> Result<Given, StageError> {
@@ -246,6 +280,8 @@ impl Run<'_> {
         settings: &SftSettings,
     ) -> Result<Given, StageError> {
         let (fresh, config) = fresh;
+        let fresh = fresh.with_precision(self.settings().precision);
+        let fresh = self.to_train(fresh, &config, None, 0)?;
         let mut given = Given::default();
         given
             .fingerprints

@@ -8,7 +8,6 @@
 //! Randomness comes from [`Streams`] alone; on the CPU the same settings give bitwise the same numbers.
 
 mod accuracy;
-mod device;
 mod error;
 mod fresh;
 mod minibatches;
@@ -22,14 +21,14 @@ mod watch;
 mod work;
 
 pub use accuracy::{AccuracyCurve, AccuracyPoint, PairMargins, share_right};
-pub use device::{DeviceChoice, DeviceError};
 pub use error::TrainError;
 pub use fresh::fresh_model;
 pub use minibatches::{Minibatches, Order};
 pub use optimizer::{Accumulated, Optimizer, OptimizerProgress, Update};
+pub use preflab_transformer::{DeviceChoice, DeviceError};
 pub use schedule::learning_rate;
 pub use sft::{SftTrainer, SftUpdate, mean_nll};
 pub use snapshot::{Snapshot, StateError, StateReader, StateWriter, Trained};
 pub use streams::{Stream, Streams};
 pub use watch::Watch;
-pub use work::{Work, matrix_parameters, policy_parameters, scalar_parameters};
+pub use work::{Parameters, Work, matrix_parameters, policy_parameters, scalar_parameters};

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::Tensor;
 use preflab_config::{OptimizerSettings, Positive};
 use preflab_kernels::{AdamwState, AdamwStep, adamw_update, global_norm};
 use preflab_transformer::checkpoint::{load_weights, save_weights};
@@ -28,7 +28,8 @@ pub struct Optimizer {
     settings: OptimizerSettings,
     total: usize,
     update: usize,
-    moments: Vec<Moments>,
+    /// None of what is frozen, which takes no memory here.
+    moments: Vec<Option<Moments>>,
 }
 
 /// How far an optimiser is: all of its state but the moments.
@@ -109,10 +110,14 @@ impl Optimizer {
     pub(crate) fn save_moments(&self, path: &Path) -> Result<(), StateError> {
         let parameter = |moment: &Tensor<1>| Param::from_tensor(moment.clone());
         let kept = KeptMoments {
-            first: self.moments.iter().map(|m| parameter(&m.first)).collect(),
-            second: self.moments.iter().map(|m| parameter(&m.second)).collect(),
+            first: self.kept().map(|m| parameter(&m.first)).collect(),
+            second: self.kept().map(|m| parameter(&m.second)).collect(),
         };
         Ok(save_weights(&kept, path)?)
+    }
+
+    fn kept(&self) -> impl Iterator<Item = &Moments> {
+        self.moments.iter().flatten()
     }
 
     /// Reads the moments of the parameters of `module`; none before the first update.
@@ -126,15 +131,20 @@ impl Optimizer {
             module.visit(&mut zeros);
         }
         let empty = KeptMoments {
-            first: zeros.0.clone(),
-            second: zeros.0,
+            first: zeros.zeros.clone(),
+            second: zeros.zeros,
         };
         let KeptMoments { first, second } = load_weights(empty, path)?;
-        let moments = first.into_iter().zip(second);
-        self.moments = moments
-            .map(|(first, second)| Moments {
-                first: first.val(),
-                second: second.val(),
+        let mut moments = first.into_iter().zip(second);
+        self.moments = zeros
+            .trained
+            .iter()
+            .map(|trained| {
+                let (first, second) = trained.then(|| moments.next()).flatten()?;
+                Some(Moments {
+                    first: first.val(),
+                    second: second.val(),
+                })
             })
             .collect();
         Ok(())
@@ -189,17 +199,25 @@ struct KeptMoments {
     second: Vec<Param<Tensor<1>>>,
 }
 
-/// Zeros for each parameter of a module, flattened, in the order of its visit.
+/// Zeros for each trained parameter of a module, flattened, in the order of its visit.
 #[derive(Default)]
-struct Zeros(Vec<Param<Tensor<1>>>);
+struct Zeros {
+    zeros: Vec<Param<Tensor<1>>>,
+    /// Whether each parameter is trained.
+    trained: Vec<bool>,
+}
 
 impl ModuleVisitor for Zeros {
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-        let zeros = Tensor::zeros(
-            [parameter.shape().num_elements()],
-            &parameter.device().inner(),
-        );
-        self.0.push(Param::from_tensor(zeros));
+        let trained = parameter.is_require_grad();
+        self.trained.push(trained);
+        if trained {
+            let zeros = Tensor::zeros(
+                [parameter.shape().num_elements()],
+                &parameter.device().inner(),
+            );
+            self.zeros.push(Param::from_tensor(zeros));
+        }
     }
 }
 
@@ -220,7 +238,7 @@ impl ModuleVisitor for Flattened<'_> {
 struct Step<'a> {
     gradients: GradientsParams,
     clip: Option<Tensor<1>>,
-    moments: &'a mut Vec<Moments>,
+    moments: &'a mut Vec<Option<Moments>>,
     visited: usize,
     constants: AdamwStep,
 }
@@ -233,10 +251,11 @@ impl ModuleMapper for Step<'_> {
         let count = shape.num_elements();
         if self.moments.len() == index {
             let zeros = || Tensor::zeros([count], &parameter.device().inner());
-            self.moments.push(Moments {
-                first: zeros(),
-                second: zeros(),
-            });
+            self.moments
+                .push(parameter.is_require_grad().then(|| Moments {
+                    first: zeros(),
+                    second: zeros(),
+                }));
         }
         let Some(gradient) = self.gradients.remove::<D>(parameter.id) else {
             return parameter;
@@ -247,12 +266,9 @@ impl ModuleMapper for Step<'_> {
             ..self.constants
         };
         // Handed over, so that the update may change them in place.
-        let nothing = Tensor::zeros([1], &parameter.device().inner());
-        let nothing = Moments {
-            first: nothing.clone(),
-            second: nothing,
+        let Some(moments) = self.moments[index].take() else {
+            return parameter;
         };
-        let moments = std::mem::replace(&mut self.moments[index], nothing);
         parameter.map(|value| {
             let tracked = value.is_require_grad();
             let state = AdamwState {
@@ -262,10 +278,10 @@ impl ModuleMapper for Step<'_> {
             };
             let gradient = gradient.reshape([count]);
             let state = adamw_update(state, gradient, self.clip.as_ref(), &constants);
-            self.moments[index] = Moments {
+            self.moments[index] = Some(Moments {
                 first: state.first,
                 second: state.second,
-            };
+            });
             let value = state.parameter.reshape(shape);
             if tracked {
                 Tensor::from_inner(value).require_grad()
@@ -294,9 +310,8 @@ impl<M: Module> Accumulated<M> {
     }
 
     /// Adds the gradients of one micro-batch.
-    pub fn add(&mut self, module: &M, gradients: Gradients) {
-        self.sum
-            .accumulate(module, GradientsParams::from_grads(gradients, module));
+    pub fn add(&mut self, module: &M, gradients: GradientsParams) {
+        self.sum.accumulate(module, gradients);
     }
 
     /// Global norm of the sum so far; 0 of nothing. Reading it waits for the device.
@@ -422,8 +437,10 @@ mod tests {
         let device = Device::flex().autodiff();
         let module = two(&device);
         let mut accumulated = Accumulated::new();
-        accumulated.add(&module, (loss(&module) * 0.5).backward());
-        accumulated.add(&module, (loss(&module) * 0.5).backward());
+        for _ in 0..2 {
+            let half = (loss(&module) * 0.5).backward();
+            accumulated.add(&module, GradientsParams::from_grads(half, &module));
+        }
         let halves = accumulated.take();
         let whole = GradientsParams::from_grads(loss(&module).backward(), &module);
         let halves = halves.get::<2>(module.matrix.id).unwrap();

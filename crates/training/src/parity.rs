@@ -9,6 +9,8 @@ pub mod sft;
 mod table;
 mod weights;
 
+pub use preflab_transformer::parity::{golden_device, golden_dtype, golden_tolerance};
+
 pub use arguments::TrainingArguments;
 pub use node::{GoldenFile, Node, ParityError, golden_directory};
 pub use table::{Comparison, Parity, ParityRow, Subject, relative_error, worst_relative_error};

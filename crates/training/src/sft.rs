@@ -7,12 +7,13 @@ use burn::tensor::{Int, Tensor};
 use preflab_config::SftSettings;
 use preflab_data::TokenExample;
 use preflab_metrics::{Metric, Sink};
-use preflab_transformer::{CausalLm, Completions, TokenLogps};
+use preflab_transformer::{CausalLm, Completions, TokenLogps, gradients as model_gradients};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Accumulated, Minibatches, Optimizer, OptimizerProgress, Order, Snapshot, StateError,
-    StateReader, StateWriter, TrainError, Trained, Watch, Work, policy_parameters,
+    Accumulated, Minibatches, Optimizer, OptimizerProgress, Order, Parameters, Snapshot,
+    StateError, StateReader, StateWriter, TrainError, Trained, Update, Watch, Work,
+    policy_parameters,
 };
 
 /// Supervised fine-tuning on prompts with reference completions.
@@ -31,7 +32,7 @@ pub struct SftTrainer {
     order: Order,
     updates: usize,
     evaluate_every: Option<usize>,
-    parameters: usize,
+    parameters: Parameters,
     trained: Work,
 }
 
@@ -154,8 +155,9 @@ impl SftTrainer {
                 .into_iter()
                 .map(|index| &examples[index])
                 .collect();
-            let measured = self.step(&batch, looked_at);
+            let unread = self.advance(&batch, looked_at);
             if logged || looked_at {
+                let measured = unread.read();
                 if !measured.loss.is_finite() {
                     return Err(TrainError::Diverged {
                         update,
@@ -187,10 +189,15 @@ impl SftTrainer {
 
     /// One update on `batch`.
     pub fn step(&mut self, batch: &[&TokenExample], accuracy: bool) -> SftUpdate {
+        self.advance(batch, accuracy).read()
+    }
+
+    /// One update on `batch`, without waiting for the device.
+    fn advance(&mut self, batch: &[&TokenExample], accuracy: bool) -> Unread {
         let device = self.policy.device();
         let tokens: usize = batch.iter().map(|example| example.completion.len()).sum();
         let mut gradients = Accumulated::new();
-        let (mut nll, mut entropy, mut correct) = (0.0, 0.0, 0.0);
+        let (mut sums, mut correct) = (Vec::new(), 0.0);
         for micro in by_length(batch, self.micro_batch) {
             let completions = Completions::new(&micro, &device);
             if accuracy {
@@ -198,9 +205,9 @@ impl SftTrainer {
             }
             let predicted = self.policy.completion_logps(&completions, 1.0);
             let sum = predicted.logps.clone().sum();
-            nll -= scalar(&sum);
-            entropy += scalar(&predicted.entropy.clone().sum());
-            gradients.add(&self.policy, (sum.neg() / tokens as f64).backward());
+            sums.push([sum.clone(), predicted.entropy.sum()].map(Tensor::inner));
+            let loss = sum.neg() / tokens as f64;
+            gradients.add(&self.policy, model_gradients(&self.policy, loss));
         }
         let (policy, update) = self.optimizer.step(self.policy.clone(), gradients.take());
         self.policy = policy;
@@ -209,12 +216,11 @@ impl SftTrainer {
             updates: 1,
             ..Work::training(read, self.parameters)
         };
-        SftUpdate {
-            loss: nll / tokens as f64,
-            entropy: entropy / tokens as f64,
+        Unread {
+            sums,
+            tokens,
             accuracy: accuracy.then(|| correct / tokens as f64),
-            grad_norm: update.grad_norm(),
-            learning_rate: update.learning_rate,
+            update,
         }
     }
 
@@ -251,6 +257,32 @@ impl SftTrainer {
             log.scalar(step, Metric::EvalPerplexity, loss.exp())?;
         }
         Ok(())
+    }
+}
+
+/// What one update measured, still on the device.
+struct Unread {
+    /// Sums of log-probs and of entropies, of each micro-batch.
+    sums: Vec<[Tensor<1>; 2]>,
+    tokens: usize,
+    accuracy: Option<f64>,
+    update: Update,
+}
+
+impl Unread {
+    /// Waits for the device.
+    fn read(&self) -> SftUpdate {
+        let mean = |which: usize| {
+            let sums = self.sums.iter().map(|sums| scalar(&sums[which]));
+            sums.sum::<f64>() / self.tokens as f64
+        };
+        SftUpdate {
+            loss: -mean(0),
+            entropy: mean(1),
+            accuracy: self.accuracy,
+            grad_norm: self.update.grad_norm(),
+            learning_rate: self.update.learning_rate,
+        }
     }
 }
 

@@ -6,8 +6,10 @@ use preflab_kernels::{Segments, attention, rotary};
 
 use crate::architecture::{AttentionSettings, Layer, NormKind, NormSettings};
 use crate::cache::{Cache, Place};
+use crate::dtype::{cast, full};
 use crate::init::Initializer;
 use crate::linear::Linear;
+use crate::lora::JointAdapter;
 use crate::norm::Norm;
 use crate::rotary::Rotation;
 
@@ -22,6 +24,8 @@ pub struct Attention {
     pub v_proj: Linear,
     /// `h * e -> d`.
     pub o_proj: Linear,
+    /// A low-rank adapter of queries, keys and values together.
+    pub joint_adapter: Option<JointAdapter>,
     /// Over each head's queries.
     pub q_norm: Option<Norm>,
     /// Over each head's keys.
@@ -66,6 +70,7 @@ impl Attention {
             k_proj: Linear::init(d, kv_heads * head_width, qkv_bias, initializer),
             v_proj: Linear::init(d, kv_heads * head_width, qkv_bias, initializer),
             o_proj: Linear::init(heads * head_width, d, output_bias, initializer),
+            joint_adapter: None,
             q_norm: qk_norm.then(|| Norm::init(head_width, head_norm, initializer)),
             k_norm: qk_norm.then(|| Norm::init(head_width, head_norm, initializer)),
             settings: *settings,
@@ -83,22 +88,23 @@ impl Attention {
             cap,
             ..
         } = self.settings;
-        let mut q = self
-            .q_proj
-            .forward(x.clone())
-            .reshape([n, heads, head_width]);
-        let mut k = self
-            .k_proj
-            .forward(x.clone())
-            .reshape([n, kv_heads, head_width]);
-        let mut v = self.v_proj.forward(x).reshape([n, kv_heads, head_width]);
+        let projected =
+            [&self.q_proj, &self.k_proj, &self.v_proj].map(|layer| layer.forward(x.clone()));
+        let [q, k, v] = match &self.joint_adapter {
+            Some(adapter) => adapter.add(x, projected),
+            None => projected,
+        };
+        let mut q = q.reshape([n, heads, head_width]);
+        let mut k = k.reshape([n, kv_heads, head_width]);
+        let mut v = v.reshape([n, kv_heads, head_width]);
         if let (Some(q_norm), Some(k_norm)) = (&self.q_norm, &self.k_norm) {
             q = q_norm.forward(q);
             k = k_norm.forward(k);
         }
         if let Some(Rotation { cosine, sine }) = &pass.rotation {
-            q = rotary(q, cosine.clone(), sine.clone());
-            k = rotary(k, cosine.clone(), sine.clone());
+            let dtype = q.dtype();
+            let turned = |x| cast(rotary(full(x), cosine.clone(), sine.clone()), dtype);
+            (q, k) = (turned(q), turned(k));
         }
         if let Some((cache, place)) = &mut pass.cache {
             (k, v) = cache.write(index, k, v, place);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor};
 
 use crate::architecture::Architecture;
 
@@ -22,10 +22,10 @@ pub(crate) enum Place {
 }
 
 impl Cache {
-    /// Room for `tokens` tokens.
-    pub fn new(architecture: &Architecture, tokens: usize, device: &Device) -> Self {
+    /// Room for `tokens` tokens, in numbers of type `dtype`.
+    pub fn new(architecture: &Architecture, tokens: usize, dtype: DType, device: &Device) -> Self {
         let width = architecture.attention.kv_heads * architecture.attention.head_width;
-        let layer = |_| [(); 2].map(|()| Tensor::zeros([tokens, width], device));
+        let layer = |_| [(); 2].map(|()| Tensor::zeros([tokens, width], (device, dtype)));
         Self {
             layers: (0..architecture.layers.len()).map(layer).collect(),
         }

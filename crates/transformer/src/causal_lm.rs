@@ -8,6 +8,7 @@ use preflab_kernels::{linear, token_logps};
 use crate::architecture::Architecture;
 use crate::completions::Completions;
 use crate::decoder::Decoder;
+use crate::dtype::{cast, full};
 use crate::init::Initializer;
 use crate::linear::Linear;
 use crate::logps::TokenLogps;
@@ -60,7 +61,7 @@ impl CausalLm {
         let hidden = self
             .decoder
             .norm
-            .forward(self.decoder.stream(&sequences.packed(), None));
+            .forward_full(self.decoder.stream(&sequences.packed(), None));
         sequences.unpacked(self.logits(hidden))
     }
 
@@ -89,7 +90,7 @@ impl CausalLm {
     ) -> TokenLogps {
         let (logps, entropy) = match self.architecture().logits_cap {
             None => token_logps(
-                hidden,
+                cast(hidden, self.decoder.dtype()),
                 self.head().transpose(),
                 completions.targets(),
                 temperature,
@@ -112,18 +113,23 @@ impl CausalLm {
 
     /// Logits, `[n, v]`, of final hidden states, `[n, d]`.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let logits = linear(hidden, self.head(), None);
+        let logits = full(linear(
+            cast(hidden, self.decoder.dtype()),
+            self.head(),
+            None,
+        ));
         match self.architecture().logits_cap {
             Some(cap) => (logits / cap).tanh() * cap,
             None => logits,
         }
     }
 
-    /// `[d, v]`.
+    /// `[d, v]`, in the numbers that the model computes in.
     fn head(&self) -> Tensor<2> {
+        let dtype = self.decoder.dtype();
         match &self.lm_head {
-            Some(head) => head.weight.val(),
-            None => self.decoder.embed_tokens.weight.val().transpose(),
+            Some(head) => cast(head.weight.val(), dtype),
+            None => cast(self.decoder.embed_tokens.weight.val(), dtype).transpose(),
         }
     }
 }

@@ -1,15 +1,18 @@
 //! Embedding, blocks and final norm: what policy, reference, reward model and value model have in common.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
+use preflab_config::Precision;
 
 use crate::architecture::{Architecture, Positions};
 use crate::attention::Pass;
 use crate::block::Block;
 use crate::cache::{Cache, Place};
+use crate::dtype::{cast, dtype_of};
 use crate::init::Initializer;
 use crate::norm::Norm;
 use crate::packed::{Packed, indices};
+use crate::recompute::Tape;
 use crate::sequences::Sequences;
 
 /// A table of vectors.
@@ -32,6 +35,12 @@ pub struct Decoder {
     pub norm: Norm,
     #[module(skip)]
     architecture: Architecture,
+    #[module(skip)]
+    precision: Precision,
+    #[module(skip)]
+    recompute: bool,
+    #[module(skip)]
+    tape: Tape,
 }
 
 impl Decoder {
@@ -58,12 +67,51 @@ impl Decoder {
                 .collect(),
             norm: Norm::init(width, norm, initializer),
             architecture: architecture.clone(),
+            precision: Precision::default(),
+            recompute: false,
+            tape: Tape::default(),
         }
     }
 
     /// The shape and settings of this decoder.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
+    }
+
+    /// The numbers it computes in.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Whether training computes each block once more in place of keeping its activations.
+    pub fn recomputes(&self) -> bool {
+        self.recompute
+    }
+
+    /// Sets the numbers it computes in.
+    pub(crate) fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
+    }
+
+    /// Sets whether activations are computed once more, [`gradients`](crate::gradients).
+    pub(crate) fn set_recompute(&mut self, recompute: bool) {
+        self.recompute = recompute;
+        self.forget_passes();
+    }
+
+    /// Leaves the passes recorded so far to the decoder that this one was copied from.
+    pub(crate) fn forget_passes(&mut self) {
+        self.tape = Tape::default();
+    }
+
+    /// The passes that wait for their gradients.
+    pub(crate) fn tape(&self) -> &Tape {
+        &self.tape
+    }
+
+    /// The number type of activations.
+    pub(crate) fn dtype(&self) -> DType {
+        dtype_of(self.precision)
     }
 
     /// The device of the weights, without autodiff.
@@ -76,13 +124,16 @@ impl Decoder {
     /// # Panics
     /// If a row is longer than the learned positions.
     pub fn forward(&self, sequences: &Sequences) -> Tensor<3> {
-        sequences.unpacked(self.norm.forward(self.stream(&sequences.packed(), None)))
+        sequences.unpacked(
+            self.norm
+                .forward_full(self.stream(&sequences.packed(), None)),
+        )
     }
 
     /// Final hidden states of the tokens `wanted`, `[n, d]`.
     pub(crate) fn hidden_at(&self, packed: &Packed, wanted: Tensor<1, Int>) -> Tensor<2> {
         self.norm
-            .forward(self.stream(packed, None).select(0, wanted))
+            .forward_full(self.stream(packed, None).select(0, wanted))
     }
 
     /// The residual stream after the last block, before the final norm, `[n, d]`. With a cache, the keys of the segments
@@ -109,6 +160,10 @@ impl Decoder {
             Positions::Rotary(rotary) => Some(rotary.at(&tokens.positions, &device)),
             Positions::Learned => None,
         };
+        x = cast(x, self.dtype());
+        if self.recompute && cache.is_none() && x.is_autodiff() {
+            return self.recorded(x, rotation, &tokens.segments);
+        }
         let mut pass = Pass {
             rotation,
             segments: &tokens.segments,

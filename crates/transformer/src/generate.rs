@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use burn::module::Module;
 use burn::tensor::Tensor;
 use preflab_config::SamplingSettings;
 use preflab_kernels::{Segment, Segments};
@@ -14,6 +13,7 @@ use rayon::prelude::*;
 use crate::architecture::Positions;
 use crate::cache::{Cache, Place};
 use crate::causal_lm::CausalLm;
+use crate::lora::merged;
 use crate::packed::{Packed, indices, token_ids};
 use crate::sampling::{Choice, choose};
 
@@ -53,7 +53,8 @@ impl CausalLm {
     ///   to rounding in the logits).
     /// - `stop`: tokens that end a completion; none lets every row run to `max_tokens`.
     ///
-    /// Rows that are done are computed no further. No autodiff takes place, whatever the model's device.
+    /// Rows that are done are computed no further. No autodiff takes place, whatever the model's device; adapters are folded
+    /// into a copy of the weights they stand beside first.
     ///
     /// # Panics
     /// If a prompt is empty, or longer than the learned positions of the model.
@@ -80,7 +81,7 @@ impl CausalLm {
         if prompts.is_empty() {
             return results;
         }
-        let model = self.valid();
+        let model = merged(self);
         let device = &model.device();
         let distinct = Distinct::new(prompts);
         // The last token of a completion is never read.
@@ -88,6 +89,7 @@ impl CausalLm {
         let mut cache = Cache::new(
             model.architecture(),
             distinct.tokens() + prompts.len() * room,
+            model.decoder.dtype(),
             device,
         );
         let mut logits = model.read(&distinct, &mut cache);
@@ -180,7 +182,7 @@ impl CausalLm {
             let ends = indices(places.iter().map(|place| place.end - from - 1), device);
             let place = Place::Range(from..places[count - 1].end);
             let stream = self.decoder.stream(&tokens, Some((&mut *cache, place)));
-            logits.push(self.logits(self.decoder.norm.forward(stream.select(0, ends))));
+            logits.push(self.logits(self.decoder.norm.forward_full(stream.select(0, ends))));
             done += count;
         }
         Tensor::cat(logits, 0)
@@ -205,7 +207,7 @@ impl CausalLm {
         let places = indices(rows.iter().map(|row| row.own.end - 1), device);
         let place = Place::Scattered(Box::new(places));
         let stream = self.decoder.stream(&tokens, Some((cache, place)));
-        self.logits(self.decoder.norm.forward(stream))
+        self.logits(self.decoder.norm.forward_full(stream))
     }
 }
 

@@ -49,13 +49,36 @@ impl<'a> Initializer<'a> {
         ))
     }
 
+    /// A matrix `[rows, columns]` of numbers evenly spread between `-bound` and `bound`.
+    pub fn uniform(&mut self, rows: usize, columns: usize, bound: f64) -> Param<Tensor<2>> {
+        let Some((seed, _)) = self.normal else {
+            return self.unset_parameter([rows, columns]);
+        };
+        let mut generator = ChaCha8Rng::seed_from_u64(seed);
+        generator.set_stream(self.stream);
+        self.stream += 1;
+        let values: Vec<f32> = (0..rows * columns)
+            .map(|_| (bound * (2.0 * uniform(&mut generator) - 1.0)) as f32)
+            .collect();
+        Param::from_tensor(Tensor::from_data(
+            TensorData::new(values, [rows, columns]),
+            self.device,
+        ))
+    }
+
     /// A vector of `width` times `value`.
     pub fn vector(&self, width: usize, value: f32) -> Param<Tensor<1>> {
+        self.constant([width], value)
+    }
+
+    /// A parameter full of `value`.
+    pub fn constant<const D: usize>(&self, shape: [usize; D], value: f32) -> Param<Tensor<D>> {
         if self.normal.is_none() {
-            return self.unset_parameter([width]);
+            return self.unset_parameter(shape);
         }
+        let count = shape.iter().product();
         Param::from_tensor(Tensor::from_data(
-            TensorData::new(vec![value; width], [width]),
+            TensorData::new(vec![value; count], shape),
             self.device,
         ))
     }

@@ -6,6 +6,7 @@ use burn::tensor::module::layer_norm;
 use preflab_kernels::rms_norm;
 
 use crate::architecture::{NormKind, NormSettings};
+use crate::dtype::{cast, full};
 use crate::init::Initializer;
 
 /// One of [`NormKind`], with its weights.
@@ -33,8 +34,15 @@ impl Norm {
         }
     }
 
-    /// `x`: `[.., d]`. Returns the same shape.
+    /// `x`: `[.., d]`. Returns the same shape, in the numbers of `x`; computed in 32-bit floats.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let dtype = x.dtype();
+        cast(self.forward_full(x), dtype)
+    }
+
+    /// [`Self::forward`] in 32-bit floats, whatever the numbers of `x`.
+    pub(crate) fn forward_full<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let x = full(x);
         let (weight, epsilon) = (self.weight.val(), self.settings.epsilon);
         match self.settings.kind {
             NormKind::Rms => rms_norm(x, weight, epsilon),

@@ -5,15 +5,44 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use preflab_config::{Count, Decoding, SamplingSettings};
 use serde_json::{Map, Value};
 
 use crate::checkpoint::{self, CheckpointError, Config};
-use crate::{CausalLm, Completions, Positions, ScalarModel, Sequences};
+use crate::{CausalLm, Completions, DeviceChoice, Positions, ScalarModel, Sequences};
 
 /// Largest difference of a number from its figure that counts as equal.
 pub const TOLERANCE: f64 = 1e-4;
+
+/// Where golden figures are compared: the device that `PREFLAB_DEVICE` names, the CPU where it is not set.
+///
+/// # Panics
+/// If there is no such device; ask [`DeviceChoice::of_environment`] and [`DeviceChoice::open`] first.
+pub fn golden_device() -> Device {
+    DeviceChoice::of_environment()
+        .and_then(DeviceChoice::open)
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The numbers that figures given in `wanted` are compared in: `wanted` on the CPU, 32-bit floats elsewhere.
+pub fn golden_dtype(wanted: DType) -> DType {
+    if on_cpu() { wanted } else { DType::F32 }
+}
+
+/// The largest difference that counts as equal: `exact` on the CPU, at least [`TOLERANCE`] elsewhere, where everything is
+/// computed in 32-bit floats.
+pub fn golden_tolerance(exact: f64) -> f64 {
+    if on_cpu() {
+        exact
+    } else {
+        exact.max(TOLERANCE)
+    }
+}
+
+fn on_cpu() -> bool {
+    matches!(DeviceChoice::of_environment(), Ok(DeviceChoice::Cpu))
+}
 
 /// Agreement of one model with one kind of figure.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,7 +145,7 @@ impl<'a> Case<'a> {
     }
 
     fn causal_lm(mut self) -> Result<Vec<Agreement>, ParityError> {
-        let (model, config) = checkpoint::load::<CausalLm>(&self.checkpoint, &Device::flex())?;
+        let (model, config) = checkpoint::load::<CausalLm>(&self.checkpoint, &golden_device())?;
         for figure in self.figures.children()? {
             match figure.name() {
                 "right" | "left" => self.causal_side(&model, &figure)?,
@@ -128,7 +157,7 @@ impl<'a> Case<'a> {
     }
 
     fn scalar_model(mut self) -> Result<Vec<Agreement>, ParityError> {
-        let (model, config) = checkpoint::load::<ScalarModel>(&self.checkpoint, &Device::flex())?;
+        let (model, config) = checkpoint::load::<ScalarModel>(&self.checkpoint, &golden_device())?;
         for figure in self.figures.children()? {
             match figure.name() {
                 "right" | "left" => self.scalar_side(&model, &figure)?,
@@ -352,7 +381,7 @@ fn sequences(side: &Node) -> Result<(Sequences, Vec<Vec<u32>>), ParityError> {
         return Err(side.unexpected("rows of one length, each with its mask"));
     }
     let all: Vec<&[u32]> = all.iter().map(Vec::as_slice).collect();
-    let ids = Sequences::right_padded(&all, &Device::flex()).ids;
+    let ids = Sequences::right_padded(&all, &golden_device()).ids;
     Ok((Sequences { ids, spans }, rows))
 }
 

@@ -38,10 +38,9 @@ impl ScalarModel {
         let device = decoder.embed_tokens.weight.val().device();
         let initializer = &mut Initializer::new(seed, deviation, &device);
         let score = Linear::init(decoder.architecture().width, 1, false, initializer);
-        Self {
-            decoder: decoder.clone().map(&mut Copied),
-            score,
-        }
+        let mut decoder = decoder.clone().map(&mut Copied);
+        decoder.forget_passes();
+        Self { decoder, score }
     }
 
     /// The shape and settings of the decoder.

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use preflab_data::{Pair, TokenPair};
-use preflab_transformer::{CausalLm, Completions};
+use preflab_transformer::{CausalLm, Completions, gradients};
 
 use crate::measured::Measured;
 
@@ -33,7 +33,7 @@ pub fn gradient_parts(
         let slopes: Vec<f32> = slopes.iter().map(|&slope| slope as f32).collect();
         let slopes = Tensor::<1>::from_floats(slopes.as_slice(), &policy.device());
         let sums = policy.completion_logps(&completions, 1.0).sum();
-        GradientsParams::from_grads((sums * slopes).mean().backward(), policy)
+        gradients(policy, (sums * slopes).mean())
     };
     let chosen = part(|pair| &pair.chosen, &measured.slopes.chosen);
     let rejected = part(|pair| &pair.rejected, &measured.slopes.rejected);

@@ -1,10 +1,10 @@
 //! Golden cases that start from logits: log-probabilities of tokens, and gradients with respect to the logits.
 
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 use preflab_config::{NonNegative, Objective, Sft, SftAggregation, Weighted};
 use preflab_data::Pair;
-use preflab_training::parity::{Node, Parity, ParityError};
+use preflab_training::parity::{Node, Parity, ParityError, golden_device, golden_dtype};
 
 use super::originals::simpo_objective;
 use super::rows::{constant, each, mean, numbers};
@@ -31,7 +31,8 @@ impl Logits {
         let flat: Vec<f64> = logits.iter().flatten().flatten().copied().collect();
         let vocabulary = flat.len() / (rows * columns);
         let data = TensorData::new(flat, [rows, columns, vocabulary]);
-        let leaf = Tensor::from_data(data, (&Device::flex().autodiff(), dtype)).require_grad();
+        let leaf = Tensor::from_data(data, (&golden_device().autodiff(), golden_dtype(dtype)))
+            .require_grad();
         let (mut predicting, mut targets, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
         for (row, tokens) in tokens.iter().enumerate() {
             let before = targets.len();
@@ -52,7 +53,7 @@ impl Logits {
     }
 
     fn int(values: &[i64]) -> Tensor<1, Int> {
-        Tensor::from_data(TensorData::from(values), &Device::flex())
+        Tensor::from_data(TensorData::from(values), &golden_device())
     }
 
     /// Logits at completion tokens, `[n, v]`.

@@ -1,9 +1,11 @@
 //! The pairs of a golden file, and an objective measured on them.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use preflab_config::Objective;
 use preflab_data::Pair;
-use preflab_training::parity::{Comparison, Node, Parity, ParityError, worst_relative_error};
+use preflab_training::parity::{
+    Comparison, Node, Parity, ParityError, golden_device, golden_dtype, worst_relative_error,
+};
 
 use super::{SINGLE, subject};
 use crate::inputs::{Context, Inputs, Logps, TokenTerms};
@@ -183,13 +185,16 @@ fn both(values: &Pair<Vec<f64>>) -> Vec<f64> {
 
 /// A constant vector.
 pub(super) fn constant(values: &[f64], dtype: DType) -> Tensor<1> {
-    Tensor::from_data(TensorData::from(values), (&Device::flex(), dtype))
+    Tensor::from_data(
+        TensorData::from(values),
+        (&golden_device(), golden_dtype(dtype)),
+    )
 }
 
 /// A vector that gradients are taken with respect to.
 pub(super) fn leaf(values: &[f64], dtype: DType) -> Tensor<1> {
-    let device = Device::flex().autodiff();
-    Tensor::from_data(TensorData::from(values), (&device, dtype)).require_grad()
+    let device = golden_device().autodiff();
+    Tensor::from_data(TensorData::from(values), (&device, golden_dtype(dtype))).require_grad()
 }
 
 /// The numbers of a tensor.

@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use burn::tensor::Device;
 use preflab_config::{
     Count, DpoSettings, LdDpo, Momentum, NonNegative, Objective, OptimizerSettings, Positive,
     Schedule, Weighted, Wpo, WpoAlignment,
 };
 use preflab_data::TokenPair;
 use preflab_training::Order;
-use preflab_training::parity::{Comparison, GoldenFile, Node, Parity, ParityError};
+use preflab_training::parity::{Comparison, GoldenFile, Node, Parity, ParityError, golden_device};
 use preflab_transformer::CausalLm;
 use preflab_transformer::checkpoint::{self, Config};
 use sha2::{Digest, Sha256};
@@ -81,7 +80,7 @@ fn follow(
     ])?;
     let start = directory.join(root.get("start")?.text()?);
     let (policy, shape): (CausalLm, Config) =
-        checkpoint::load(&start, &Device::flex().autodiff()).map_err(|e| root.unusable(e))?;
+        checkpoint::load(&start, &golden_device().autodiff()).map_err(|e| root.unusable(e))?;
     check_start(root, &policy.valid(), &shape)?;
     check_groups(root, &policy.valid(), &shape)?;
     let run = Run::read(&root.get("config")?)?;

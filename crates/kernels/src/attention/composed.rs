@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData, activation};
 
 use super::{AttentionSettings, Segment, Segments};
 
@@ -130,7 +130,9 @@ pub(super) fn attention(
     let q = split(q, &batch.queries, t, h).reshape([b, g, ratio * t, e]);
     let k = split(k, &batch.keys, s, g);
     let v = split(v, &batch.keys, s, g);
-    let mut scores = q.matmul(k.swap_dims(2, 3)) * settings.scale;
+    let dtype = q.dtype();
+    // Products in the numbers of the operands, the softmax in 32 bits.
+    let mut scores = full(q.matmul(k.swap_dims(2, 3))) * settings.scale;
     if let Some(cap) = settings.cap {
         scores = (scores / cap).tanh() * cap;
     }
@@ -139,16 +141,28 @@ pub(super) fn attention(
         .expand([b, g, ratio, t, s])
         .reshape([b, g, ratio * t, s]);
     let scores = scores.mask_fill(hidden, f32::NEG_INFINITY);
-    let y = activation::softmax(scores, 3)
-        .matmul(v)
-        .reshape([b, h, t, e]);
+    let weights = activation::softmax(scores, 3);
+    let weights = if dtype == DType::F32 {
+        weights
+    } else {
+        weights.cast(dtype)
+    };
+    let y = weights.matmul(v).reshape([b, h, t, e]);
     let y = y.swap_dims(1, 2).reshape([b * t, h, e]);
     match &batch.cells {
         None => y,
         Some(cells) => {
-            let zeros = Tensor::zeros([1, h, e], &device);
+            let zeros = Tensor::zeros([1, h, e], (&device, dtype));
             Tensor::cat(vec![y, zeros], 0).select(0, cells.clone())
         }
+    }
+}
+
+fn full(x: Tensor<4>) -> Tensor<4> {
+    if x.dtype() == DType::F32 {
+        x
+    } else {
+        x.cast(DType::F32)
     }
 }
 

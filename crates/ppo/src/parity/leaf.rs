@@ -1,27 +1,28 @@
 //! Lists of numbers as 64-bit tensors whose gradient can be read.
 
 use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData, activation};
+use preflab_training::parity::{golden_device, golden_dtype};
 
 /// `[rows, columns]`, constant.
 pub(super) fn constant(rows: &[Vec<f64>]) -> Tensor<2> {
-    tensor(rows, DType::F64, &Device::flex())
+    tensor(rows, DType::F64, &golden_device())
 }
 
 /// The same in 32-bit floats.
 pub(super) fn single(rows: &[Vec<f64>]) -> Tensor<2> {
-    tensor(rows, DType::F32, &Device::flex())
+    tensor(rows, DType::F32, &golden_device())
 }
 
 /// `[rows, columns]`, a leaf of the autodiff graph.
 pub(super) fn leaf(rows: &[Vec<f64>]) -> Tensor<2> {
-    tensor(rows, DType::F64, &Device::flex().autodiff()).require_grad()
+    tensor(rows, DType::F64, &golden_device().autodiff()).require_grad()
 }
 
 fn tensor(rows: &[Vec<f64>], dtype: DType, device: &Device) -> Tensor<2> {
     let columns = rows.first().map_or(0, Vec::len);
     Tensor::from_data(
         TensorData::new(rows.concat(), [rows.len(), columns]),
-        (device, dtype),
+        (device, golden_dtype(dtype)),
     )
 }
 
@@ -53,7 +54,7 @@ pub(super) fn gradient(leaf: &Tensor<2>, gradients: &Gradients) -> Vec<Vec<f64>>
 pub(super) fn token_logps(logits: Tensor<2>, targets: &[usize], temperature: f64) -> Tensor<1> {
     let n = targets.len();
     let targets: Vec<i64> = targets.iter().map(|&target| target as i64).collect();
-    let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, [n, 1]), &Device::flex());
+    let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, [n, 1]), &golden_device());
     activation::log_softmax(logits / temperature, 1)
         .gather(1, targets)
         .reshape([n])

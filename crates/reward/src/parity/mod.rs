@@ -4,13 +4,15 @@ mod trajectory;
 
 use std::path::Path;
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use preflab_config::{
     BradleyTerry, FlipProbability, NonNegative, RewardMargin, RewardObjective, ScoreNormalisation,
 };
 use preflab_data::Pair;
 use preflab_stats::mean;
-use preflab_training::parity::{GoldenFile, Node, Parity, ParityError, ParityRow, Subject};
+use preflab_training::parity::{
+    GoldenFile, Node, Parity, ParityError, ParityRow, Subject, golden_device, golden_dtype,
+};
 
 use crate::losses::pair_losses;
 use crate::normalisation::Normalisation;
@@ -62,7 +64,11 @@ fn subject<'a>(objective: &'a str, source: &'a str, tolerance: f64) -> Subject<'
 
 fn leaf(numbers: &[f64]) -> Tensor<1> {
     let data = TensorData::new(numbers.to_vec(), [numbers.len()]);
-    Tensor::from_data(data, (&Device::flex().autodiff(), DType::F64)).require_grad()
+    Tensor::from_data(
+        data,
+        (&golden_device().autodiff(), golden_dtype(DType::F64)),
+    )
+    .require_grad()
 }
 
 fn numbers(tensor: Tensor<1>) -> Vec<f64> {

@@ -5,7 +5,6 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use preflab_config::{
     BradleyTerry, Count, FlipProbability, NonNegative, RewardMargin, RewardObjective,
     RewardSettings,
@@ -14,7 +13,8 @@ use preflab_data::{Pair, TokenPair};
 use preflab_stats::mean;
 use preflab_training::Order;
 use preflab_training::parity::{
-    GoldenFile, Node, Parity, ParityError, TrainingArguments, compare_weights, weights_digest,
+    GoldenFile, Node, Parity, ParityError, TrainingArguments, compare_weights, golden_device,
+    weights_digest,
 };
 use preflab_transformer::{ScalarModel, checkpoint};
 
@@ -198,8 +198,10 @@ fn replay(directory: &Path, root: &Node<'_>, parity: &mut Parity) -> Result<(), 
     };
 
     let start = root.get("start")?;
-    let load =
-        checkpoint::load::<ScalarModel>(&directory.join(start.text()?), &Device::flex().autodiff());
+    let load = checkpoint::load::<ScalarModel>(
+        &directory.join(start.text()?),
+        &golden_device().autodiff(),
+    );
     let (model, architecture) = load.map_err(|error| start.unusable(error))?;
     let weights = |model: &ScalarModel| {
         checkpoint::tensors(model, &architecture).map_err(|error| start.unusable(error))

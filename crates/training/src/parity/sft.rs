@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use preflab_config::{Count, SftSettings};
 use preflab_data::TokenExample;
+use preflab_transformer::parity::golden_device;
 use preflab_transformer::{CausalLm, checkpoint};
 
 use super::{
@@ -67,7 +67,7 @@ fn replay(directory: &Path, root: &Node<'_>, parity: &mut Parity) -> Result<(), 
 
     let start = root.get("start")?;
     let load =
-        checkpoint::load::<CausalLm>(&directory.join(start.text()?), &Device::flex().autodiff());
+        checkpoint::load::<CausalLm>(&directory.join(start.text()?), &golden_device().autodiff());
     let (policy, config) = load.map_err(|error| start.unusable(error))?;
     let weights = |policy: &CausalLm| {
         checkpoint::tensors(policy, &config).map_err(|error| start.unusable(error))

@@ -1,5 +1,7 @@
 //! The parity table: one row for each objective and reference.
 
+use preflab_transformer::parity::golden_tolerance;
+
 use super::Node;
 
 /// Agreement of one objective with one reference over all its cases.
@@ -103,13 +105,13 @@ impl Parity {
                 cases: 0,
                 worst_relative_error: 0.0,
                 worst_at: String::new(),
-                tolerance: subject.tolerance,
+                tolerance: golden_tolerance(subject.tolerance),
             });
             self.rows.len() - 1
         });
         let row = &mut self.rows[index];
         row.cases += 1;
-        row.tolerance = row.tolerance.max(subject.tolerance);
+        row.tolerance = row.tolerance.max(golden_tolerance(subject.tolerance));
         Comparison {
             row,
             at: case.at().to_owned(),

@@ -122,6 +122,12 @@ pub enum CheckpointError {
         /// The number type.
         found: String,
     },
+    /// No adapter where one is to be.
+    #[error("{}: no adapter of any projection", dir.display())]
+    NoAdapter {
+        /// The adapter's directory.
+        dir: PathBuf,
+    },
     /// A model that is saved under a configuration of another shape.
     #[error("the model's architecture is not the one its configuration describes")]
     OtherArchitecture,

@@ -21,15 +21,18 @@ mod weights;
 
 pub use config::{Config, SpecialTokens};
 pub use error::CheckpointError;
+pub(crate) use files::{Tensors, read_json};
 pub(crate) use form::Form;
 pub use load::load;
 pub use number::Number;
 pub use save::{NamedTensors, SaveOptions, save, tensors};
+pub(crate) use save::{not_written, write_json};
 pub(crate) use slot::{BlockRole, Leaf, Role, Slot};
 pub use weights::{load_weights, save_weights, weights_hash};
 
 use burn::module::Module;
 use burn::tensor::Device;
+use preflab_config::{MemorySettings, Precision};
 
 use crate::architecture::Architecture;
 use crate::causal_lm::CausalLm;
@@ -46,6 +49,31 @@ pub trait Model: Module + sealed::Sealed {
     /// The decoder.
     fn decoder(&self) -> &Decoder;
 
+    /// The same model, computing in `precision`.
+    fn with_precision(mut self, precision: Precision) -> Self {
+        self.decoder_mut().set_precision(precision);
+        self
+    }
+
+    /// The same model, trained with these savings of memory; [`gradients`](crate::gradients) takes the gradients of its
+    /// losses.
+    fn with_memory(mut self, memory: MemorySettings) -> Self {
+        self.decoder_mut().set_recompute(memory.recompute);
+        self
+    }
+
+    #[doc(hidden)]
+    fn decoder_mut(&mut self) -> &mut Decoder;
+
+    #[doc(hidden)]
+    fn score(&self) -> Option<&Linear>;
+
+    #[doc(hidden)]
+    fn score_mut(&mut self) -> Option<&mut Linear>;
+
+    #[doc(hidden)]
+    fn with_trained_head(self) -> Self;
+
     #[doc(hidden)]
     fn unset(architecture: &Architecture, device: &Device) -> Self;
 }
@@ -61,6 +89,22 @@ impl Model for CausalLm {
 
     fn decoder(&self) -> &Decoder {
         &self.decoder
+    }
+
+    fn decoder_mut(&mut self) -> &mut Decoder {
+        &mut self.decoder
+    }
+
+    fn score(&self) -> Option<&Linear> {
+        None
+    }
+
+    fn score_mut(&mut self) -> Option<&mut Linear> {
+        None
+    }
+
+    fn with_trained_head(self) -> Self {
+        self
     }
 
     fn unset(architecture: &Architecture, device: &Device) -> Self {
@@ -86,6 +130,23 @@ impl Model for ScalarModel {
 
     fn decoder(&self) -> &Decoder {
         &self.decoder
+    }
+
+    fn decoder_mut(&mut self) -> &mut Decoder {
+        &mut self.decoder
+    }
+
+    fn score(&self) -> Option<&Linear> {
+        Some(&self.score)
+    }
+
+    fn score_mut(&mut self) -> Option<&mut Linear> {
+        Some(&mut self.score)
+    }
+
+    fn with_trained_head(mut self) -> Self {
+        self.score.weight = self.score.weight.set_require_grad(true);
+        self
     }
 
     fn unset(architecture: &Architecture, device: &Device) -> Self {

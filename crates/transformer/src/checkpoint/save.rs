@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::error::CheckpointError;
 use super::number::Number;
 use super::{Config, Form, Model, Slot};
+use crate::lora::merged;
 
 /// How a checkpoint is written.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +35,7 @@ impl Default for SaveOptions {
 
 /// Writes a checkpoint directory that transformers loads: weights, `config.json`, `generation_config.json`.
 ///
+/// Adapters are folded into the weights; [`lora::save`](crate::lora::save) writes them alone.
 /// `config` is the one the model was loaded with, or [`Config::llama`]. The directory is created; files of a checkpoint
 /// that is there already are replaced.
 ///
@@ -120,7 +122,7 @@ fn stored<M: Model>(
         return Err(CheckpointError::OtherArchitecture);
     }
     let mut parts = Parts::default();
-    model.visit(&mut parts);
+    merged(model).visit(&mut parts);
     let mut stored: BTreeMap<String, Stored> = BTreeMap::new();
     for (slot, shape, values) in parts.found {
         let (mut names, form) = config
@@ -155,7 +157,7 @@ impl ModuleVisitor for Parts {
     }
 
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-        let value = parameter.val().inner();
+        let value = parameter.val();
         let shape = value.dims();
         let flat = value.reshape([shape.iter().product::<usize>()]);
         self.found
@@ -236,14 +238,14 @@ fn write_shard(path: &Path, shard: Vec<(String, Encoded)>) -> Result<(), Checkpo
 }
 
 /// The reason why a safetensors file was not written.
-pub(super) fn not_written(path: &Path, error: SafeTensorError) -> CheckpointError {
+pub(crate) fn not_written(path: &Path, error: SafeTensorError) -> CheckpointError {
     match error {
         SafeTensorError::IoError(source) => CheckpointError::io(path)(source),
         other => CheckpointError::damaged(path, other),
     }
 }
 
-fn write_json(path: &Path, value: &Value) -> Result<(), CheckpointError> {
+pub(crate) fn write_json(path: &Path, value: &Value) -> Result<(), CheckpointError> {
     let text = serde_json::to_string_pretty(value).map_err(|source| CheckpointError::Json {
         path: path.to_owned(),
         source,

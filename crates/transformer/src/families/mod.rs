@@ -180,6 +180,19 @@ impl Family {
         })
     }
 
+    /// Name, after that of the block, and form of a layer of a block.
+    pub(crate) fn block_layer(self, role: BlockRole) -> Option<(&'static str, BlockForm)> {
+        (self.layout().block)(role)
+    }
+
+    /// Whether files hold linear weights as `[inputs, outputs]` (`Conv1D`).
+    pub(crate) fn stores_inputs_first(self) -> bool {
+        matches!(
+            self.block_layer(BlockRole::Output),
+            Some((_, BlockForm::Plain))
+        )
+    }
+
     /// Whether a file may hold `name` although no parameter is made of it: constants, and the copy of a tied head.
     pub(crate) fn ignores(self, name: &str, tied: bool) -> bool {
         let layout = self.layout();

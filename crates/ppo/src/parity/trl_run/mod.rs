@@ -12,10 +12,9 @@ mod settings;
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use preflab_config::Positive;
 use preflab_training::parity::{
-    Comparison, GoldenFile, Node, Parity, ParityError, Weights, compare_weights,
+    Comparison, GoldenFile, Node, Parity, ParityError, Weights, compare_weights, golden_device,
 };
 use preflab_transformer::checkpoint::{self, Config, Model};
 use preflab_transformer::{CausalLm, ScalarModel};
@@ -65,7 +64,7 @@ struct Replay<'a> {
 
 fn load<M: Model>(directory: &Path, node: &Node<'_>) -> Result<(M, Config), ParityError> {
     let path = node.get("path")?;
-    let model = checkpoint::load(&directory.join(path.text()?), &Device::flex().autodiff());
+    let model = checkpoint::load(&directory.join(path.text()?), &golden_device().autodiff());
     model.map_err(|error| path.unusable(error))
 }
 

@@ -77,7 +77,21 @@ impl From<DeviceChoice> for String {
     }
 }
 
+/// Environment variable that names the device of golden comparisons: `cpu`, `cuda` or `cuda:N`.
+pub const DEVICE_VARIABLE: &str = "PREFLAB_DEVICE";
+
 impl DeviceChoice {
+    /// The device that [`DEVICE_VARIABLE`] names; the CPU where it is not set.
+    ///
+    /// # Errors
+    /// If it does not name a device.
+    pub fn of_environment() -> Result<Self, DeviceError> {
+        match std::env::var(DEVICE_VARIABLE) {
+            Ok(name) => name.parse(),
+            Err(_) => Ok(Self::default()),
+        }
+    }
+
     /// Opens the device for inference; `.autodiff()` of it trains.
     ///
     /// # Errors

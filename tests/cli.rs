@@ -9,7 +9,7 @@ fn help_names_every_command() {
     let help = Workplace::new().snapshot(&["--help"]);
     assert!(help.starts_with("exit code: 0\n"), "{help}");
     for command in [
-        "run", "plan", "report", "train", "generate", "score", "toy", "metrics",
+        "run", "plan", "report", "train", "generate", "score", "claims", "toy", "metrics", "data",
     ] {
         assert!(
             help.contains(&format!("\n  {command} ")),

@@ -1,5 +1,6 @@
 //! The binary from outside: one test program, one link.
 //!
+//! - `claims`: the paper's claims from a run and a toy model
 //! - `cli`: exit code, stdout and stderr of commands, as inline snapshots
 //! - `configs`: every shipped experiment and model can be planned
 //! - `reproducibility`: the same cell twice gives the same numbers
@@ -7,6 +8,7 @@
 //! - `training`: `train`, `generate` and `score` on models and data of one's own
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod claims;
 mod cli;
 mod configs;
 mod preflab;

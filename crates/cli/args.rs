@@ -29,6 +29,8 @@ pub enum Command {
     Generate(GenerateArguments),
     /// Score completions with a saved reward model, or give their log-probs under a language model
     Score(ScoreArguments),
+    /// Check the paper's claims against finished runs: PASS, FAIL or INCONCLUSIVE, from the records alone
+    Claims(ClaimsArguments),
     /// The toy model of arXiv:2406.07327: its figures, its claims, the 3D detector's rates, in seconds
     Toy(ToyArguments),
     /// Show what is logged: every tag with unit, direction and definition
@@ -206,6 +208,23 @@ pub struct ScoreArguments {
     pub data: PathBuf,
     #[command(flatten)]
     pub computing: ComputingArguments,
+}
+
+/// Arguments of `claims`.
+#[derive(Debug, Args)]
+pub struct ClaimsArguments {
+    /// Directories of experiments and of the toy model, or directories that hold several, such as runs
+    #[arg(required = true, value_name = "DIR")]
+    pub directories: Vec<PathBuf>,
+    /// Show every comparison, not only the one that decides a claim
+    #[arg(long)]
+    pub every: bool,
+    /// Write a Markdown table
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
+    /// Write for machines: JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `toy`.

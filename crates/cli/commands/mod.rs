@@ -1,5 +1,6 @@
 //! One file for each command.
 
+mod claims;
 mod data;
 mod generate;
 mod metrics;
@@ -25,6 +26,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Train(arguments) => train::train(&arguments),
         Command::Generate(arguments) => generate::generate(&arguments),
         Command::Score(arguments) => score::score(&arguments),
+        Command::Claims(arguments) => claims::claims(&arguments),
         Command::Toy(arguments) => toy::toy(&arguments),
         Command::Metrics(arguments) => metrics::metrics(&arguments),
         Command::Data(arguments) => data::data(&arguments),

@@ -14,6 +14,8 @@ pub(crate) struct Comparison {
     pub(crate) paired: Paired,
     /// The p-value after Holm's adjustment over the arms of the same baseline and measure.
     pub(crate) holm: Option<f64>,
+    /// The same of the paired t test.
+    pub(crate) t_holm: Option<f64>,
 }
 
 /// What a comparison shows.
@@ -52,23 +54,35 @@ pub(crate) fn against(
                 measure: measure.clone(),
                 paired,
                 holm: None,
+                t_holm: None,
             })
         })
         .collect();
-    let tested: Vec<usize> = (0..comparisons.len())
-        .filter(|&index| comparisons[index].paired.p.is_some())
-        .collect();
-    let raw: Vec<f64> = tested
-        .iter()
-        .filter_map(|&index| comparisons[index].paired.p)
-        .collect();
-    for (index, adjusted) in tested.into_iter().zip(statistics::holm(&raw)) {
-        comparisons[index].holm = Some(adjusted);
+    for (index, p) in adjusted(&comparisons, |paired| paired.p) {
+        comparisons[index].holm = Some(p);
+    }
+    for (index, p) in adjusted(&comparisons, |paired| paired.t_p) {
+        comparisons[index].t_holm = Some(p);
     }
     comparisons
 }
 
+/// The p-values there are, adjusted together, with the comparisons they belong to.
+fn adjusted(comparisons: &[Comparison], p: fn(&Paired) -> Option<f64>) -> Vec<(usize, f64)> {
+    let raw = comparisons.iter().map(|comparison| p(&comparison.paired));
+    let (tested, raw): (Vec<usize>, Vec<f64>) = raw
+        .enumerate()
+        .filter_map(|(index, p)| Some((index, p?)))
+        .unzip();
+    tested.into_iter().zip(statistics::holm(&raw)).collect()
+}
+
 impl Comparison {
+    /// Whether the difference is told from 0 among all arms together: Holm's adjustment of the paired t test.
+    pub(crate) fn survives(&self, confidence: f64) -> bool {
+        self.t_holm.is_some_and(|p| p <= 1.0 - confidence)
+    }
+
     pub(crate) fn reading(&self) -> Reading {
         let Some((low, high)) = self.paired.interval else {
             return Reading::NoInterval;

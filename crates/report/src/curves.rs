@@ -50,6 +50,12 @@ impl CurveSet {
         gather(runs.iter().map(|(_, curves)| curves.series(metric)))
     }
 
+    /// The metric of the arm under one seed; none if the cell logged nothing.
+    pub(crate) fn series(&self, arm: &str, seed: u64, metric: Metric) -> Option<&[(u64, f64)]> {
+        let (_, curves) = self.arms.get(arm)?.iter().find(|(of, _)| *of == seed)?;
+        Some(curves.series(metric))
+    }
+
     /// Whether any arm logged the metric.
     pub(crate) fn has(&self, arm: &str, metric: Metric) -> bool {
         self.arms.get(arm).is_some_and(|runs| {

@@ -10,6 +10,7 @@ use crate::curves::CurveSet;
 use crate::document::Document;
 use crate::figure::Style;
 use crate::measures::{Measures, main_arms};
+use crate::tensorboard::Comparison;
 use crate::{sections, summary};
 
 /// What a reader may choose.
@@ -41,7 +42,7 @@ pub enum ReportError {
         /// The arms there are.
         arms: Vec<String>,
     },
-    /// A cell's curves cannot be read.
+    /// A cell's curves cannot be read, or the comparison's written.
     #[error(transparent)]
     Curves(#[from] SinkError),
     /// A file cannot be written.
@@ -70,6 +71,7 @@ pub struct Written {
 pub struct Report {
     document: Document,
     csv: String,
+    comparison: Comparison,
 }
 
 /// What every section is made from.
@@ -99,6 +101,7 @@ impl Report {
         Ok(Self {
             document: sections::document(&context)?,
             csv: summary::csv(records),
+            comparison: Comparison::of(&context),
         })
     }
 
@@ -122,10 +125,11 @@ impl Report {
         self.document = std::mem::replace(&mut self.document, Document::new("")).section(section);
     }
 
-    /// Writes `report.html`, `report.md` and `summary.csv` into `directory`. Each file is replaced at once or not at all.
+    /// Writes `report.html`, `report.md` and `summary.csv` into `directory`, and TensorBoard's comparison of the cells below
+    /// `hparams/`. Each file, and the directory, is replaced at once or not at all.
     ///
     /// # Errors
-    /// [`ReportError::Write`], naming the file.
+    /// [`ReportError::Write`], naming the file; [`ReportError::Curves`] if the logs for TensorBoard cannot be written.
     pub fn write(&self, directory: &Path) -> Result<Written, ReportError> {
         let write = |name: &str, content: &str| {
             let path = directory.join(name);
@@ -134,11 +138,13 @@ impl Report {
                 Err(source) => Err(ReportError::Write { path, source }),
             }
         };
-        Ok(Written {
+        let written = Written {
             html: write("report.html", &self.html())?,
             markdown: write("report.md", &self.markdown())?,
             csv: write("summary.csv", &self.csv)?,
-        })
+        };
+        self.comparison.write(directory)?;
+        Ok(written)
     }
 }
 

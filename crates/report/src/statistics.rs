@@ -1,6 +1,9 @@
 //! The report's few statistics, all from `preflab-stats`, for figures that may be missing or not finite.
 
-use preflab_stats::{Correction, Interval, adjust, mean, p_floor, sign_flip, t_interval};
+use preflab_stats::{
+    Correction, Interval, Sides, adjust, detectable_effect, mean, p_floor, sd, sign_flip,
+    t_interval, t_test,
+};
 
 /// Mean of an arm over seeds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,7 +29,14 @@ pub(crate) struct Paired {
     pub(crate) p: Option<f64>,
     /// The smallest p that this number of seeds can give.
     pub(crate) floor: f64,
+    /// Two-sided paired t test; none with fewer than two seeds, or without spread and difference.
+    pub(crate) t_p: Option<f64>,
+    /// The true difference that so many seeds, as far apart as these, would have told from 0 with chance [`POWER`].
+    pub(crate) detectable: Option<f64>,
 }
+
+/// The chance at which a difference counts as detectable.
+pub(crate) const POWER: f64 = 0.8;
 
 /// The seed of the sign-flip test where it must draw (more than 20 seeds).
 const SEED: u64 = 0;
@@ -85,7 +95,19 @@ pub(crate) fn paired(
         interval: t_interval(&differences, confidence).ok().map(ends),
         p: test.map(|test| test.p().two_sided),
         floor: smallest_p(differences.len()),
+        t_p: t_test(&differences)
+            .ok()
+            .map(|test| test.p.two_sided)
+            .filter(|p| p.is_finite()),
+        detectable: detectable(&differences, confidence),
     })
+}
+
+/// Of the two-sided paired t test at the interval's level.
+fn detectable(differences: &[f64], confidence: f64) -> Option<f64> {
+    let n = differences.len() as f64;
+    let effect = detectable_effect(n, 1.0 - confidence, POWER, Sides::Two).ok()?;
+    Some(effect * sd(differences)).filter(|difference| *difference > 0.0)
 }
 
 /// The smallest p that the sign-flip test can give with so many seeds.
@@ -114,6 +136,12 @@ mod tests {
         let paired = paired(&arm, &baseline, 0.95).unwrap();
         assert_eq!((paired.n, paired.mean, paired.floor), (2, 2.5, 0.5));
         assert_eq!(paired.p, Some(0.5));
+        // Two differences of 1 and 4: power of the t test with one degree of freedom, sd 2.1213.
+        let power = |true_difference: f64| {
+            preflab_stats::t_test_power(true_difference / 4.5_f64.sqrt(), 2.0, 0.05, Sides::Two)
+        };
+        let found = power(paired.detectable.unwrap()).unwrap();
+        assert!((found - POWER).abs() < 1e-6, "{found}");
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! `summary.csv`: one row for each arm, seed and measure.
 
 use preflab_experiment::Ledger;
-use preflab_experiment::records::{ArmOrigin, CellRecord, CellStatus, Records};
+use preflab_experiment::records::{
+    ArmOrigin, ArmRecord, CellRecord, CellStatus, GridValue, Records,
+};
 
 use crate::measures::Measure;
 
 /// The table as CSV. Costs are measures too: `budget/…` for the arm's own training, `preparation/…` for the stages it builds on,
-/// `evaluation/…`. A failed cell has what it measured before it failed, under the status `failed`; a missing cell has no rows.
+/// `evaluation/…`. A failed cell has what it measured before it failed, under the status `failed`; a missing cell has no rows. The last column is the point of
+/// the ablation's grid, `key=value` with `;` between, empty for other arms.
 pub(crate) fn csv(records: &Records) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let header = [
-        "arm", "method", "origin", "seed", "status", "measure", "unit", "value",
+        "arm", "method", "origin", "seed", "status", "measure", "unit", "value", "point",
     ];
     writer.write_record(header).expect(IN_MEMORY);
     for cell in &records.cells {
@@ -29,6 +32,7 @@ pub(crate) fn csv(records: &Records) -> String {
             CellStatus::Done => "done",
             CellStatus::Failed { .. } => "failed",
         };
+        let point = arm.map_or_else(String::new, |arm| point(records, arm));
         let seed = cell.seed.to_string();
         for (measure, unit, value) in rows(cell) {
             let value = if value.is_nan() {
@@ -38,13 +42,27 @@ pub(crate) fn csv(records: &Records) -> String {
             };
             writer
                 .write_record([
-                    &cell.arm, method, origin, &seed, status, &measure, &unit, &value,
+                    &cell.arm, method, origin, &seed, status, &measure, &unit, &value, &point,
                 ])
                 .expect(IN_MEMORY);
         }
     }
     let bytes = writer.into_inner().expect(IN_MEMORY);
     String::from_utf8(bytes).expect("only text was written")
+}
+
+/// Where an arm stands in the ablation's grid.
+fn point(records: &Records, arm: &ArmRecord) -> String {
+    let keys = records
+        .experiment
+        .ablation
+        .iter()
+        .flat_map(|ablation| &ablation.keys);
+    let values = keys.zip(&arm.point).map(|(key, value)| match value {
+        GridValue::Number(number) => format!("{key}={number}"),
+        GridValue::Label(label) => format!("{key}={label}"),
+    });
+    values.collect::<Vec<String>>().join(";")
 }
 
 const IN_MEMORY: &str = "writing to memory cannot fail";

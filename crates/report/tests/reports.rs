@@ -138,89 +138,93 @@ fn the_tables_show_means_intervals_and_paired_differences() {
     (Figure in the HTML report: Gold score against exact KL from the start: one dot for each seed, a diamond at the mean. Up and to the left is better.)
     "#);
     insta::assert_snapshot!(part(&markdown, "Paired differences"), @r#"
-    Arms share seeds, and under one seed start, pairs, prompts and sampling seeds; so each difference is taken seed by seed. The interval is Student's t over the differences (95 %). p is the two-sided sign-flip permutation test, which assumes nothing but symmetry under no difference. Holm adjusts it over the arms of one baseline and measure. The reading follows the interval: it excludes zero or it does not. With 5 seeds the smallest p that the test can give is 0.0625: no p below 0.05 is possible, whatever the difference.
+    Arms share seeds, and under one seed start, pairs, prompts and sampling seeds; so each difference is taken seed by seed. The interval is Student's t over the differences (95 %). p is the two-sided sign-flip permutation test, which assumes nothing but symmetry under no difference. Holm adjusts it, and the paired t test's, over the arms of one baseline and measure. The reading follows the interval: it excludes zero or it does not. With 5 seeds the smallest p that the test can give is 0.0625: no p below 0.05 is possible, whatever the difference.
 
     ### Against sft
 
     | arm | `task/gold` ↑ | `task/rows` ↑ | `task/words` ↑ | `task/rhyme` ↑ | `task/tone` ↑ | `task/title` ↑ | `task/length` | `task/kl` |
     | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
-    | `ppo` | +0.154 [0.140, 0.167] better | +0.170 [0.126, 0.215] better | +0.186 [0.152, 0.220] better | +0.171 [0.151, 0.191] better | +0.155 [0.089, 0.221] better | +0.151 [0.111, 0.190] better | +3.000 [3.000, 3.000] higher | +2.96 [2.71, 3.20] higher |
-    | `dpo` | +0.0765 [0.0681, 0.0849] better | +0.063 [0.019, 0.106] better | +0.086 [0.030, 0.143] better | +0.096 [0.073, 0.118] better | +0.098 [0.063, 0.132] better | +0.072 [−0.003, 0.148] not told apart | +9.000 [9.000, 9.000] higher | +8.87 [8.14, 9.61] higher |
-    | `flex-dpo` | +0.116 [0.103, 0.128] better | +0.132 [0.083, 0.182] better | +0.129 [0.105, 0.153] better | +0.152 [0.120, 0.185] better | +0.102 [0.068, 0.135] better | +0.132 [0.078, 0.186] better | +6.000 [6.000, 6.000] higher | +5.92 [5.42, 6.41] higher |
+    | `ppo` | +0.154 [0.140, 0.167] better † | +0.170 [0.126, 0.215] better † | +0.186 [0.152, 0.220] better † | +0.171 [0.151, 0.191] better † | +0.155 [0.089, 0.221] better † | +0.151 [0.111, 0.190] better † | +3.000 [3.000, 3.000] higher † | +2.96 [2.71, 3.20] higher † |
+    | `dpo` | +0.0765 [0.0681, 0.0849] better † | +0.063 [0.019, 0.106] better † | +0.086 [0.030, 0.143] better † | +0.096 [0.073, 0.118] better † | +0.098 [0.063, 0.132] better † | +0.072 [−0.003, 0.148] not told apart | +9.000 [9.000, 9.000] higher † | +8.87 [8.14, 9.61] higher † |
+    | `flex-dpo` | +0.116 [0.103, 0.128] better † | +0.132 [0.083, 0.182] better † | +0.129 [0.105, 0.153] better † | +0.152 [0.120, 0.185] better † | +0.102 [0.068, 0.135] better † | +0.132 [0.078, 0.186] better † | +6.000 [6.000, 6.000] higher † | +5.92 [5.42, 6.41] higher † |
 
-    Mean difference to sft [95 % interval]\: reading.
+    Mean difference to sft [95 % interval]\: reading. A dagger: the paired t test excludes 0 at that level after Holm's adjustment over the arms.
 
     (Figure in the HTML report: Difference to sft, one dot for each seed; diamond: mean difference with its interval. Dashed: no difference.)
 
     ### Every test against sft
 
-    | measure | arm | seeds | difference | p | Holm | reading |
-    | --- | --- | ---: | ---: | ---: | ---: | --- |
-    | `task/gold` ↑ | `ppo` | 5 | +0.154 [0.140, 0.167] | 0.0625 | 0.188 | better |
-    | `task/gold` ↑ | `dpo` | 5 | +0.0765 [0.0681, 0.0849] | 0.0625 | 0.188 | better |
-    | `task/gold` ↑ | `flex-dpo` | 5 | +0.116 [0.103, 0.128] | 0.0625 | 0.188 | better |
-    | `task/rows` ↑ | `ppo` | 5 | +0.170 [0.126, 0.215] | 0.0625 | 0.188 | better |
-    | `task/rows` ↑ | `dpo` | 5 | +0.063 [0.019, 0.106] | 0.0625 | 0.188 | better |
-    | `task/rows` ↑ | `flex-dpo` | 5 | +0.132 [0.083, 0.182] | 0.0625 | 0.188 | better |
-    | `task/words` ↑ | `ppo` | 5 | +0.186 [0.152, 0.220] | 0.0625 | 0.188 | better |
-    | `task/words` ↑ | `dpo` | 5 | +0.086 [0.030, 0.143] | 0.0625 | 0.188 | better |
-    | `task/words` ↑ | `flex-dpo` | 5 | +0.129 [0.105, 0.153] | 0.0625 | 0.188 | better |
-    | `task/rhyme` ↑ | `ppo` | 5 | +0.171 [0.151, 0.191] | 0.0625 | 0.188 | better |
-    | `task/rhyme` ↑ | `dpo` | 5 | +0.096 [0.073, 0.118] | 0.0625 | 0.188 | better |
-    | `task/rhyme` ↑ | `flex-dpo` | 5 | +0.152 [0.120, 0.185] | 0.0625 | 0.188 | better |
-    | `task/tone` ↑ | `ppo` | 5 | +0.155 [0.089, 0.221] | 0.0625 | 0.188 | better |
-    | `task/tone` ↑ | `dpo` | 5 | +0.098 [0.063, 0.132] | 0.0625 | 0.188 | better |
-    | `task/tone` ↑ | `flex-dpo` | 5 | +0.102 [0.068, 0.135] | 0.0625 | 0.188 | better |
-    | `task/title` ↑ | `ppo` | 5 | +0.151 [0.111, 0.190] | 0.0625 | 0.188 | better |
-    | `task/title` ↑ | `dpo` | 5 | +0.072 [−0.003, 0.148] | 0.0625 | 0.188 | not told apart |
-    | `task/title` ↑ | `flex-dpo` | 5 | +0.132 [0.078, 0.186] | 0.0625 | 0.188 | better |
-    | `task/length` | `ppo` | 5 | +3.000 [3.000, 3.000] | 0.0625 | 0.188 | higher |
-    | `task/length` | `dpo` | 5 | +9.000 [9.000, 9.000] | 0.0625 | 0.188 | higher |
-    | `task/length` | `flex-dpo` | 5 | +6.000 [6.000, 6.000] | 0.0625 | 0.188 | higher |
-    | `task/kl` | `ppo` | 5 | +2.96 [2.71, 3.20] | 0.0625 | 0.188 | higher |
-    | `task/kl` | `dpo` | 5 | +8.87 [8.14, 9.61] | 0.0625 | 0.188 | higher |
-    | `task/kl` | `flex-dpo` | 5 | +5.92 [5.42, 6.41] | 0.0625 | 0.188 | higher |
+    | measure | arm | seeds | difference | p | Holm | t test, Holm | seen in 80 % | reading |
+    | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |
+    | `task/gold` ↑ | `ppo` | 5 | +0.154 [0.140, 0.167] | 0.0625 | 0.188 | \< 0.0001 | 0.01856 | better |
+    | `task/gold` ↑ | `dpo` | 5 | +0.0765 [0.0681, 0.0849] | 0.0625 | 0.188 | \< 0.0001 | 0.01134 | better |
+    | `task/gold` ↑ | `flex-dpo` | 5 | +0.116 [0.103, 0.128] | 0.0625 | 0.188 | \< 0.0001 | 0.01659 | better |
+    | `task/rows` ↑ | `ppo` | 5 | +0.170 [0.126, 0.215] | 0.0625 | 0.188 | 0.0013 | 0.06046 | better |
+    | `task/rows` ↑ | `dpo` | 5 | +0.063 [0.019, 0.106] | 0.0625 | 0.188 | 0.0162 | 0.05914 | better |
+    | `task/rows` ↑ | `flex-dpo` | 5 | +0.132 [0.083, 0.182] | 0.0625 | 0.188 | 0.0035 | 0.06696 | better |
+    | `task/words` ↑ | `ppo` | 5 | +0.186 [0.152, 0.220] | 0.0625 | 0.188 | 0.0003 | 0.04602 | better |
+    | `task/words` ↑ | `dpo` | 5 | +0.086 [0.030, 0.143] | 0.0625 | 0.188 | 0.0134 | 0.0768 | better |
+    | `task/words` ↑ | `flex-dpo` | 5 | +0.129 [0.105, 0.153] | 0.0625 | 0.188 | 0.0003 | 0.03254 | better |
+    | `task/rhyme` ↑ | `ppo` | 5 | +0.171 [0.151, 0.191] | 0.0625 | 0.188 | \< 0.0001 | 0.02679 | better |
+    | `task/rhyme` ↑ | `dpo` | 5 | +0.096 [0.073, 0.118] | 0.0625 | 0.188 | 0.0004 | 0.03048 | better |
+    | `task/rhyme` ↑ | `flex-dpo` | 5 | +0.152 [0.120, 0.185] | 0.0625 | 0.188 | 0.0004 | 0.04387 | better |
+    | `task/tone` ↑ | `ppo` | 5 | +0.155 [0.089, 0.221] | 0.0625 | 0.188 | 0.0032 | 0.08979 | better |
+    | `task/tone` ↑ | `dpo` | 5 | +0.098 [0.063, 0.132] | 0.0625 | 0.188 | 0.0032 | 0.04716 | better |
+    | `task/tone` ↑ | `flex-dpo` | 5 | +0.102 [0.068, 0.135] | 0.0625 | 0.188 | 0.0032 | 0.04511 | better |
+    | `task/title` ↑ | `ppo` | 5 | +0.151 [0.111, 0.190] | 0.0625 | 0.188 | 0.0013 | 0.05338 | better |
+    | `task/title` ↑ | `dpo` | 5 | +0.072 [−0.003, 0.148] | 0.0625 | 0.188 | 0.0564 | 0.1023 | not told apart |
+    | `task/title` ↑ | `flex-dpo` | 5 | +0.132 [0.078, 0.186] | 0.0625 | 0.188 | 0.0051 | 0.0737 | better |
+    | `task/length` | `ppo` | 5 | +3.000 [3.000, 3.000] | 0.0625 | 0.188 | \< 0.0001 | n/a | higher |
+    | `task/length` | `dpo` | 5 | +9.000 [9.000, 9.000] | 0.0625 | 0.188 | \< 0.0001 | 5.98e-15 | higher |
+    | `task/length` | `flex-dpo` | 5 | +6.000 [6.000, 6.000] | 0.0625 | 0.188 | \< 0.0001 | 5.98e-15 | higher |
+    | `task/kl` | `ppo` | 5 | +2.96 [2.71, 3.20] | 0.0625 | 0.188 | \< 0.0001 | 0.3335 | higher |
+    | `task/kl` | `dpo` | 5 | +8.87 [8.14, 9.61] | 0.0625 | 0.188 | \< 0.0001 | 1.001 | higher |
+    | `task/kl` | `flex-dpo` | 5 | +5.92 [5.42, 6.41] | 0.0625 | 0.188 | \< 0.0001 | 0.667 | higher |
+
+    Seen in 80 %: the true difference that the t test would show with that chance, given the number of seeds and how far apart their differences are. Differences well below it say little: these seeds could hardly have shown them.
 
     ### Against ppo
 
     | arm | `task/gold` ↑ | `task/rows` ↑ | `task/words` ↑ | `task/rhyme` ↑ | `task/tone` ↑ | `task/title` ↑ | `task/length` | `task/kl` |
     | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
-    | `sft` | −0.154 [−0.167, −0.140] worse | −0.170 [−0.215, −0.126] worse | −0.186 [−0.220, −0.152] worse | −0.171 [−0.191, −0.151] worse | −0.155 [−0.221, −0.089] worse | −0.151 [−0.190, −0.111] worse | −3.000 [−3.000, −3.000] lower | −2.96 [−3.20, −2.71] lower |
-    | `dpo` | −0.077 [−0.096, −0.058] worse | −0.108 [−0.151, −0.064] worse | −0.099 [−0.137, −0.062] worse | −0.075 [−0.110, −0.041] worse | −0.057 [−0.101, −0.014] worse | −0.078 [−0.129, −0.027] worse | +6.000 [6.000, 6.000] higher | +5.92 [5.42, 6.41] higher |
-    | `flex-dpo` | −0.038 [−0.063, −0.013] worse | −0.038 [−0.071, −0.006] worse | −0.056 [−0.101, −0.011] worse | −0.019 [−0.056, 0.018] not told apart | −0.053 [−0.109, 0.003] not told apart | −0.019 [−0.051, 0.014] not told apart | +3.000 [3.000, 3.000] higher | +2.96 [2.71, 3.20] higher |
+    | `sft` | −0.154 [−0.167, −0.140] worse † | −0.170 [−0.215, −0.126] worse † | −0.186 [−0.220, −0.152] worse † | −0.171 [−0.191, −0.151] worse † | −0.155 [−0.221, −0.089] worse † | −0.151 [−0.190, −0.111] worse † | −3.000 [−3.000, −3.000] lower † | −2.96 [−3.20, −2.71] lower † |
+    | `dpo` | −0.077 [−0.096, −0.058] worse † | −0.108 [−0.151, −0.064] worse † | −0.099 [−0.137, −0.062] worse † | −0.075 [−0.110, −0.041] worse † | −0.057 [−0.101, −0.014] worse † | −0.078 [−0.129, −0.027] worse † | +6.000 [6.000, 6.000] higher † | +5.92 [5.42, 6.41] higher † |
+    | `flex-dpo` | −0.038 [−0.063, −0.013] worse † | −0.038 [−0.071, −0.006] worse † | −0.056 [−0.101, −0.011] worse † | −0.019 [−0.056, 0.018] not told apart | −0.053 [−0.109, 0.003] not told apart | −0.019 [−0.051, 0.014] not told apart | +3.000 [3.000, 3.000] higher † | +2.96 [2.71, 3.20] higher † |
 
-    Mean difference to ppo [95 % interval]\: reading.
+    Mean difference to ppo [95 % interval]\: reading. A dagger: the paired t test excludes 0 at that level after Holm's adjustment over the arms.
 
     (Figure in the HTML report: Difference to ppo, one dot for each seed; diamond: mean difference with its interval. Dashed: no difference.)
 
     ### Every test against ppo
 
-    | measure | arm | seeds | difference | p | Holm | reading |
-    | --- | --- | ---: | ---: | ---: | ---: | --- |
-    | `task/gold` ↑ | `sft` | 5 | −0.154 [−0.167, −0.140] | 0.0625 | 0.188 | worse |
-    | `task/gold` ↑ | `dpo` | 5 | −0.077 [−0.096, −0.058] | 0.0625 | 0.188 | worse |
-    | `task/gold` ↑ | `flex-dpo` | 5 | −0.038 [−0.063, −0.013] | 0.0625 | 0.188 | worse |
-    | `task/rows` ↑ | `sft` | 5 | −0.170 [−0.215, −0.126] | 0.0625 | 0.188 | worse |
-    | `task/rows` ↑ | `dpo` | 5 | −0.108 [−0.151, −0.064] | 0.0625 | 0.188 | worse |
-    | `task/rows` ↑ | `flex-dpo` | 5 | −0.038 [−0.071, −0.006] | 0.0625 | 0.188 | worse |
-    | `task/words` ↑ | `sft` | 5 | −0.186 [−0.220, −0.152] | 0.0625 | 0.188 | worse |
-    | `task/words` ↑ | `dpo` | 5 | −0.099 [−0.137, −0.062] | 0.0625 | 0.188 | worse |
-    | `task/words` ↑ | `flex-dpo` | 5 | −0.056 [−0.101, −0.011] | 0.0625 | 0.188 | worse |
-    | `task/rhyme` ↑ | `sft` | 5 | −0.171 [−0.191, −0.151] | 0.0625 | 0.188 | worse |
-    | `task/rhyme` ↑ | `dpo` | 5 | −0.075 [−0.110, −0.041] | 0.0625 | 0.188 | worse |
-    | `task/rhyme` ↑ | `flex-dpo` | 5 | −0.019 [−0.056, 0.018] | 0.250 | 0.250 | not told apart |
-    | `task/tone` ↑ | `sft` | 5 | −0.155 [−0.221, −0.089] | 0.0625 | 0.188 | worse |
-    | `task/tone` ↑ | `dpo` | 5 | −0.057 [−0.101, −0.014] | 0.125 | 0.188 | worse |
-    | `task/tone` ↑ | `flex-dpo` | 5 | −0.053 [−0.109, 0.003] | 0.0625 | 0.188 | not told apart |
-    | `task/title` ↑ | `sft` | 5 | −0.151 [−0.190, −0.111] | 0.0625 | 0.188 | worse |
-    | `task/title` ↑ | `dpo` | 5 | −0.078 [−0.129, −0.027] | 0.0625 | 0.188 | worse |
-    | `task/title` ↑ | `flex-dpo` | 5 | −0.019 [−0.051, 0.014] | 0.188 | 0.188 | not told apart |
-    | `task/length` | `sft` | 5 | −3.000 [−3.000, −3.000] | 0.0625 | 0.188 | lower |
-    | `task/length` | `dpo` | 5 | +6.000 [6.000, 6.000] | 0.0625 | 0.188 | higher |
-    | `task/length` | `flex-dpo` | 5 | +3.000 [3.000, 3.000] | 0.0625 | 0.188 | higher |
-    | `task/kl` | `sft` | 5 | −2.96 [−3.20, −2.71] | 0.0625 | 0.188 | lower |
-    | `task/kl` | `dpo` | 5 | +5.92 [5.42, 6.41] | 0.0625 | 0.188 | higher |
-    | `task/kl` | `flex-dpo` | 5 | +2.96 [2.71, 3.20] | 0.0625 | 0.188 | higher |
+    | measure | arm | seeds | difference | p | Holm | t test, Holm | seen in 80 % | reading |
+    | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |
+    | `task/gold` ↑ | `sft` | 5 | −0.154 [−0.167, −0.140] | 0.0625 | 0.188 | \< 0.0001 | 0.01856 | worse |
+    | `task/gold` ↑ | `dpo` | 5 | −0.077 [−0.096, −0.058] | 0.0625 | 0.188 | 0.0007 | 0.02592 | worse |
+    | `task/gold` ↑ | `flex-dpo` | 5 | −0.038 [−0.063, −0.013] | 0.0625 | 0.188 | 0.0136 | 0.03389 | worse |
+    | `task/rows` ↑ | `sft` | 5 | −0.170 [−0.215, −0.126] | 0.0625 | 0.188 | 0.0013 | 0.06046 | worse |
+    | `task/rows` ↑ | `dpo` | 5 | −0.108 [−0.151, −0.064] | 0.0625 | 0.188 | 0.0046 | 0.05844 | worse |
+    | `task/rows` ↑ | `flex-dpo` | 5 | −0.038 [−0.071, −0.006] | 0.0625 | 0.188 | 0.0309 | 0.04414 | worse |
+    | `task/words` ↑ | `sft` | 5 | −0.186 [−0.220, −0.152] | 0.0625 | 0.188 | 0.0003 | 0.04602 | worse |
+    | `task/words` ↑ | `dpo` | 5 | −0.099 [−0.137, −0.062] | 0.0625 | 0.188 | 0.0036 | 0.05046 | worse |
+    | `task/words` ↑ | `flex-dpo` | 5 | −0.056 [−0.101, −0.011] | 0.0625 | 0.188 | 0.0255 | 0.06079 | worse |
+    | `task/rhyme` ↑ | `sft` | 5 | −0.171 [−0.191, −0.151] | 0.0625 | 0.188 | \< 0.0001 | 0.02679 | worse |
+    | `task/rhyme` ↑ | `dpo` | 5 | −0.075 [−0.110, −0.041] | 0.0625 | 0.188 | 0.0074 | 0.04671 | worse |
+    | `task/rhyme` ↑ | `flex-dpo` | 5 | −0.019 [−0.056, 0.018] | 0.250 | 0.250 | 0.229 | 0.04977 | not told apart |
+    | `task/tone` ↑ | `sft` | 5 | −0.155 [−0.221, −0.089] | 0.0625 | 0.188 | 0.0087 | 0.08979 | worse |
+    | `task/tone` ↑ | `dpo` | 5 | −0.057 [−0.101, −0.014] | 0.125 | 0.188 | 0.0422 | 0.05852 | worse |
+    | `task/tone` ↑ | `flex-dpo` | 5 | −0.053 [−0.109, 0.003] | 0.0625 | 0.188 | 0.0570 | 0.07578 | not told apart |
+    | `task/title` ↑ | `sft` | 5 | −0.151 [−0.190, −0.111] | 0.0625 | 0.188 | 0.0013 | 0.05338 | worse |
+    | `task/title` ↑ | `dpo` | 5 | −0.078 [−0.129, −0.027] | 0.0625 | 0.188 | 0.0261 | 0.06905 | worse |
+    | `task/title` ↑ | `flex-dpo` | 5 | −0.019 [−0.051, 0.014] | 0.188 | 0.188 | 0.186 | 0.04371 | not told apart |
+    | `task/length` | `sft` | 5 | −3.000 [−3.000, −3.000] | 0.0625 | 0.188 | \< 0.0001 | n/a | lower |
+    | `task/length` | `dpo` | 5 | +6.000 [6.000, 6.000] | 0.0625 | 0.188 | \< 0.0001 | 5.98e-15 | higher |
+    | `task/length` | `flex-dpo` | 5 | +3.000 [3.000, 3.000] | 0.0625 | 0.188 | \< 0.0001 | 5.98e-15 | higher |
+    | `task/kl` | `sft` | 5 | −2.96 [−3.20, −2.71] | 0.0625 | 0.188 | \< 0.0001 | 0.3335 | lower |
+    | `task/kl` | `dpo` | 5 | +5.92 [5.42, 6.41] | 0.0625 | 0.188 | \< 0.0001 | 0.667 | higher |
+    | `task/kl` | `flex-dpo` | 5 | +2.96 [2.71, 3.20] | 0.0625 | 0.188 | \< 0.0001 | 0.3335 | higher |
+
+    Seen in 80 %: the true difference that the t test would show with that chance, given the number of seeds and how far apart their differences are. Differences well below it say little: these seeds could hardly have shown them.
     "#);
     insta::assert_snapshot!(part(&markdown, "Budgets"), @r#"
     Matched: `updates` at 200. The table shows every currency, so that arms equal in one can be compared in the others.
@@ -390,9 +394,32 @@ fn an_ablation_has_its_curves_or_its_map() {
                 .lines()
                 .filter(|line| line.starts_with("| 0."))
                 .count(),
-            if keys == 1 { 4 } else { 8 },
+            2 * if keys == 1 { 4 } else { 8 },
             "{ablation}"
         );
+        // Gains peak at beta 0.05: both inner values are near it, both ends far below.
+        let best = if keys == 1 { "0.03" } else { "0.1" };
+        let best = format!("**Best**, by `task/gold`: `beta = {best}");
+        assert!(ablation.contains(&best), "{ablation}");
+        let share = |line: &str| -> f64 {
+            let cell = line.split('|').nth(keys + 2).unwrap();
+            cell.trim().trim_end_matches(" %").parse().unwrap()
+        };
+        let shares: f64 = ablation
+            .lines()
+            .filter(|line| line.starts_with("| 0.") && line.contains(" % |"))
+            .map(share)
+            .sum();
+        assert!((shares - 100.0).abs() < 3.0, "{shares}: {ablation}");
+        if keys == 1 {
+            assert!(ablation.contains("strictly inside the range"), "{ablation}");
+        } else {
+            // The rate adds the same at every beta.
+            assert!(
+                ablation.contains("| `task/kl` | 3 | 0.0 [0.0, 0.0] | n/a | they add up |"),
+                "{ablation}"
+            );
+        }
         // The grid's points are not arms of the comparison.
         assert!(!part(&report.markdown(), "Scores").contains("dpo@"));
         if let Some(pages) = std::env::var_os("PREFLAB_PAGES") {

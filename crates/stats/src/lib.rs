@@ -21,6 +21,7 @@
 //! [`StatsError`] for too few values, values that are not finite, and levels outside their range.
 
 mod anova;
+mod best;
 mod best_of_n;
 mod bootstrap;
 mod calibration;
@@ -29,6 +30,7 @@ pub mod distribution;
 mod effect_size;
 mod error;
 mod frontier;
+mod interaction;
 mod interval;
 mod multiple;
 mod overoptimization;
@@ -43,6 +45,7 @@ mod summary;
 mod wilcoxon;
 
 pub use anova::{AnovaTable, Contrast, Effect, InteractionEffects, SumsOfSquares, TwoWay};
+pub use best::{Best, Goal, InteriorOptimum, best_setting, interior_optimum};
 pub use best_of_n::{best_of_n, best_of_n_kl, best_of_n_with_replacement, pass_at_k};
 pub use bootstrap::{
     Draws, ReplicateTies, acceleration, acceleration_of_samples, basic_interval, bca_levels,
@@ -59,6 +62,7 @@ pub use effect_size::{
 };
 pub use error::StatsError;
 pub use frontier::{Crossing, Frontier};
+pub use interaction::bilinear_interaction;
 pub use interval::Interval;
 pub use multiple::{Correction, adjust, reject};
 pub use overoptimization::{Optimizer, OveroptimizationFit, Peak, fit_overoptimization};

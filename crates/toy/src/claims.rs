@@ -1,39 +1,13 @@
 //! The paper's claims as checks: PASS, FAIL or INCONCLUSIVE, with effect size and 95 % interval over seeds.
 
-use std::fmt;
-
+use preflab_report::claims::{LEVEL, Verdict};
 use preflab_stats::{Interval, cohen_dz, mean, t_interval};
 use serde::Serialize;
 
 use crate::outcome::{Outcome, Run};
 
-/// Coverage of the intervals.
-const LEVEL: f64 = 0.95;
-
 /// How far autodiff may be from the closed form, relative.
 const TOLERANCE: f64 = 1e-5;
-
-/// What the numbers say of a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Verdict {
-    /// The whole interval is on the claimed side.
-    Pass,
-    /// The whole interval is on the other side, or at no effect.
-    Fail,
-    /// The interval has both sides, or there are too few seeds for one.
-    Inconclusive,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pass => "PASS",
-            Self::Fail => "FAIL",
-            Self::Inconclusive => "INCONCLUSIVE",
-        })
-    }
-}
 
 /// One check of one claim.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -310,13 +284,7 @@ fn above(
         .filter(|effect| effect.is_finite())
         .collect();
     let interval = t_interval(&effects, LEVEL).unwrap_or(Interval::UNDEFINED);
-    let verdict = if interval.low > 0.0 {
-        Verdict::Pass
-    } else if interval.high <= 0.0 {
-        Verdict::Fail
-    } else {
-        Verdict::Inconclusive
-    };
+    let verdict = Verdict::above(interval, 0.0);
     check(
         claim,
         statement,

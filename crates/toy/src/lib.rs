@@ -48,13 +48,14 @@ mod tables;
 mod tests;
 mod world;
 
-pub use claims::{Check, Verdict, check_claims};
+pub use claims::{Check, check_claims};
 pub use constructions::{Construction, constructions};
 pub use detection::{CellDetection, PropertyRate, Rate, detect_run, detections};
 pub use error::ToyError;
 pub use observation::{Observation, Policy};
 pub use outcome::{Outcome, Run};
 pub use overrides::with_overrides;
+pub use preflab_report::claims::Verdict;
 pub use reward::{RewardLook, RewardRun};
 pub use run::{ClaimVerdict, Extras, Observer, ToyReport, run};
 pub use simulate::{check, simulate};

@@ -7,10 +7,11 @@ use std::time::Instant;
 use preflab_config::ToySettings;
 use preflab_dpo::detector::Thresholds;
 use preflab_metrics::{Image, Metric, RunLog, Sink};
+use preflab_report::claims::Verdict;
 use preflab_stats::mean;
 use serde::Serialize;
 
-use crate::claims::{Check, Verdict, check_claims};
+use crate::claims::{Check, check_claims};
 use crate::constructions::{Construction, constructions};
 use crate::detection::{CellDetection, detections};
 use crate::error::ToyError;

@@ -1,9 +1,10 @@
 //! The tables of the report.
 
+use preflab_report::claims::Verdict;
 use preflab_report::document::{Column, Rich, Table};
 use preflab_stats::mean;
 
-use crate::claims::{Check, Verdict};
+use crate::claims::Check;
 use crate::constructions::Construction;
 use crate::detection::{CellDetection, PropertyRate, Rate};
 use crate::outcome::{Outcome, Run};

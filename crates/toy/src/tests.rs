@@ -4,7 +4,6 @@ use burn::tensor::{Device, Int, Tensor};
 use preflab_config::{Count, Dpo, Objective, Positive, RejectedDraw, ToyOptimizer, ToySettings};
 use preflab_metrics::{Metric, read_scalars};
 
-use crate::claims::Verdict;
 use crate::outcome::Outcome;
 use crate::overrides::with_overrides;
 use crate::preference::{self, Pairs};
@@ -13,6 +12,7 @@ use crate::rows::numbers;
 use crate::run::{Extras, run};
 use crate::simulate::{check, simulate_on};
 use crate::world::{self, RESPONSES};
+use preflab_report::claims::Verdict;
 
 fn small() -> ToySettings {
     ToySettings {

@@ -16,6 +16,12 @@ pub(super) fn page(document: &Document) -> String {
     page
 }
 
+pub(super) fn table(table: &Table) -> String {
+    let mut text = String::new();
+    write_table(&mut text, table);
+    text
+}
+
 fn write_blocks(page: &mut String, blocks: &[Block]) {
     for block in blocks {
         page.push('\n');

@@ -239,6 +239,11 @@ impl From<String> for Rich {
     }
 }
 
+/// A table alone as Markdown.
+pub(crate) fn table_as_markdown(table: &Table) -> String {
+    markdown::table(table)
+}
+
 impl Table {
     /// A table without rows.
     pub fn new(columns: Vec<Column>) -> Self {

@@ -91,27 +91,84 @@ pub(crate) const GROUPS: [(&str, &[Metric]); 7] = [
     ),
 ];
 
-/// The three kinds of answers in one panel: a label and the metrics to take it from, best first.
-const SIDES: [(&str, [Metric; 2]); 3] = [
-    (
-        "chosen",
-        [Metric::DynamicsChangeChosen, Metric::LogpsChosen],
-    ),
-    (
-        "rejected",
-        [Metric::DynamicsChangeRejected, Metric::LogpsRejected],
-    ),
-    (
-        "unseen",
-        [Metric::DynamicsChangeUnseen, Metric::DynamicsLogpsUnseen],
-    ),
+/// Several metrics in one panel, one panel for each arm.
+struct Overlay {
+    title: &'static str,
+    /// What the vertical axis shows.
+    unit: &'static str,
+    /// Labels of the lines and their metrics. An arm that did not log the first has no panel.
+    lines: &'static [(&'static str, Metric)],
+    caption: &'static str,
+}
+
+/// Of overlays that stand for one another the first that any arm has is drawn.
+const OVERLAYS: [&[Overlay]; 3] = [
+    &[
+        Overlay {
+            title: "How the likelihood of the answers moves",
+            unit: "nats per token, since step 0",
+            lines: &[
+                ("chosen", Metric::DynamicsChangeChosen),
+                ("rejected", Metric::DynamicsChangeRejected),
+                ("unseen", Metric::DynamicsChangeUnseen),
+            ],
+            caption: "Chosen, rejected and unseen answers, one panel for each arm.",
+        },
+        Overlay {
+            title: "How the likelihood of the answers moves",
+            unit: "nats per answer",
+            lines: &[
+                ("chosen", Metric::LogpsChosen),
+                ("rejected", Metric::LogpsRejected),
+                ("unseen", Metric::DynamicsLogpsUnseen),
+            ],
+            caption: "Chosen, rejected and unseen answers, one panel for each arm.",
+        },
+    ],
+    &[Overlay {
+        title: "Gradients by the likelihoods of the two sides",
+        unit: "log |d loss / d likelihood|, nats",
+        lines: &[
+            ("chosen", Metric::DynamicsLogGradientChosen),
+            ("rejected", Metric::DynamicsLogGradientRejected),
+        ],
+        caption: "Natural logs, so that equal distances are equal ratios: figure 6 of arXiv:2406.07327.",
+    }],
+    &[
+        Overlay {
+            title: "Accuracy on training and on held-out pairs",
+            unit: "fraction",
+            lines: &[
+                ("training", Metric::AccuracyTrain),
+                ("held out", Metric::AccuracyHeldOut),
+            ],
+            caption: "Share of pairs whose chosen reward is above the rejected one: figures 5 and 7 to 9 of arXiv:2406.07327.",
+        },
+        Overlay {
+            title: "Accuracy on training and on held-out pairs",
+            unit: "fraction",
+            lines: &[
+                ("training", Metric::RewardsAccuracies),
+                ("held out", Metric::EvalRewardsAccuracies),
+            ],
+            caption: "Share of pairs whose chosen reward is above the rejected one; of the training pairs, those of the update.",
+        },
+    ],
 ];
 
 pub(crate) fn section(context: &Context<'_>) -> Section {
     let mut blocks = Vec::new();
-    if let Some(figure) = sides(context) {
-        let caption = "Chosen, rejected and unseen answers, one panel for each arm. Line: mean over seeds; band: smallest to largest seed.";
-        blocks.push(Block::figure(figure, caption));
+    for choices in OVERLAYS {
+        let drawn = choices
+            .iter()
+            .map(|overlay| (overlay, overlaid(context, overlay)));
+        if let Some((overlay, figure)) = { drawn }.find(|(_, figure)| !figure.is_empty()) {
+            let caption = format!(
+                "{} Line: mean over seeds; band: smallest to largest seed.",
+                overlay.caption
+            );
+            blocks.push(Block::figure(figure, caption));
+        }
     }
     for (title, metrics) in GROUPS {
         let figure = group(context, title, metrics);
@@ -167,29 +224,26 @@ pub(crate) fn curve(plot: Plot, label: &str, gathered: &Gathered, style: Style) 
         .line(label, &gathered.mean, style)
 }
 
-fn sides(context: &Context<'_>) -> Option<Figure> {
-    let mut figure = Figure::new("How the likelihood of the answers moves").columns(3);
-    for (choice, unit) in [(0, "nats per token, since step 0"), (1, "nats per answer")] {
-        let with_sides = context
-            .arms
-            .iter()
-            .filter(|arm| context.curves.has(&arm.name, SIDES[0].1[choice]));
-        for arm in with_sides {
-            let mut plot = Plot::new(Axis::linear("update"), Axis::linear(unit))
-                .title(&arm.name)
-                .size(250.0, 170.0);
-            for (index, (label, metrics)) in SIDES.iter().enumerate() {
-                if let Some(gathered) = context.curves.gather(&arm.name, metrics[choice]) {
-                    plot = curve(plot, label, &gathered, Style::series(index));
-                }
+fn overlaid(context: &Context<'_>, overlay: &Overlay) -> Figure {
+    let mut figure = Figure::new(overlay.title).columns(3);
+    let Some(&(_, first)) = overlay.lines.first() else {
+        return figure;
+    };
+    for arm in &context.arms {
+        if !context.curves.has(&arm.name, first) {
+            continue;
+        }
+        let mut plot = Plot::new(Axis::linear("update"), Axis::linear(overlay.unit))
+            .title(&arm.name)
+            .size(250.0, 170.0);
+        for (index, (label, metric)) in overlay.lines.iter().enumerate() {
+            if let Some(gathered) = context.curves.gather(&arm.name, *metric) {
+                plot = curve(plot, label, &gathered, Style::series(index));
             }
-            figure = figure.panel(plot);
         }
-        if !figure.is_empty() {
-            return Some(figure);
-        }
+        figure = figure.panel(plot);
     }
-    None
+    figure
 }
 
 /// Says when points are averages over several steps.

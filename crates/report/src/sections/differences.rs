@@ -4,7 +4,7 @@ use preflab_metrics::Better;
 
 use crate::comparison::{Comparison, against};
 use crate::document::{Block, Column, Rich, Section, Table};
-use crate::figure::{Axis, Figure, Marker, Plot};
+use crate::figure::{Axis, Figure, Marker, Plot, short_number};
 use crate::format::{self, count, difference, p_value};
 use crate::measures::Measure;
 use crate::report::Context;
@@ -63,7 +63,7 @@ fn method(context: &Context<'_>, seeds: usize) -> Rich {
     let mut text = format!(
         "Arms share seeds, and under one seed start, pairs, prompts and sampling seeds; so each difference is taken seed by seed. \
          The interval is Student's t over the differences ({}). p is the two-sided sign-flip permutation test, which assumes nothing but \
-         symmetry under no difference. Holm adjusts it over the arms of one baseline and measure. \
+         symmetry under no difference. Holm adjusts it, and the paired t test's, over the arms of one baseline and measure. \
          The reading follows the interval: it excludes zero or it does not.",
         context.confidence_percent()
     );
@@ -91,7 +91,7 @@ fn overview(context: &Context<'_>, baseline: &str, comparisons: &[Vec<Comparison
             .map(|measured| Column::number(super::scores::heading(&measured[0].measure))),
     );
     let mut table = Table::new(columns).caption(format!(
-        "Mean difference to {baseline} [{} interval]: reading.",
+        "Mean difference to {baseline} [{} interval]: reading. A dagger: the paired t test excludes 0 at that level after Holm's adjustment over the arms.",
         context.confidence_percent()
     ));
     for name in context
@@ -105,9 +105,14 @@ fn overview(context: &Context<'_>, baseline: &str, comparisons: &[Vec<Comparison
             comparison.map_or_else(
                 || "—".into(),
                 |comparison| {
-                    let reading = comparison.reading().word();
+                    let mark = if comparison.survives(context.confidence) {
+                        " †"
+                    } else {
+                        ""
+                    };
+                    let reading = format!("{}{mark}", comparison.reading().word());
                     format::difference_cell(comparison.paired.mean, comparison.paired.interval)
-                        .and_small(reading)
+                        .and_small(&reading)
                 },
             )
         }));
@@ -125,8 +130,15 @@ fn table(comparisons: &[Vec<Comparison>]) -> Table {
         Column::number("difference"),
         Column::number("p"),
         Column::number("Holm"),
+        Column::number("t test, Holm"),
+        Column::number(format!("seen in {:.0} %", 100.0 * statistics::POWER)),
         Column::text("reading"),
-    ]);
+    ])
+    .caption(format!(
+        "Seen in {:.0} %: the true difference that the t test would show with that chance, given the number of seeds and how far apart \
+         their differences are. Differences well below it say little: these seeds could hardly have shown them.",
+        100.0 * statistics::POWER
+    ));
     let p = |p: Option<f64>| p.map_or_else(|| "n/a".to_owned(), p_value);
     for comparison in comparisons.iter().flatten() {
         let paired = &comparison.paired;
@@ -137,6 +149,11 @@ fn table(comparisons: &[Vec<Comparison>]) -> Table {
             difference(paired.mean, paired.interval).into(),
             p(paired.p).into(),
             p(comparison.holm).into(),
+            p(comparison.t_holm).into(),
+            paired
+                .detectable
+                .map_or_else(|| "n/a".to_owned(), short_number)
+                .into(),
             comparison.reading().word().into(),
         ]);
     }

@@ -12,6 +12,8 @@ mod scores;
 mod shared;
 mod verdict;
 
+pub(crate) use ablation::figure as ablation_figure;
+
 use crate::document::Document;
 use crate::report::{Context, ReportError};
 

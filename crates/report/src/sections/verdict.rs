@@ -4,8 +4,10 @@ use preflab_experiment::records::{CellStatus, ExperimentStatus};
 
 use crate::comparison::{Comparison, Reading, against};
 use crate::document::{Block, Rich};
+use crate::figure::short_number;
 use crate::format::{count, difference, p_value};
 use crate::report::Context;
+use crate::statistics;
 
 pub(crate) fn lead(context: &Context<'_>) -> Vec<Block> {
     let experiment = &context.records.experiment;
@@ -126,6 +128,13 @@ fn sentence(comparison: &Comparison) -> Rich {
     let mut facts = count(paired.n, "seed");
     if let (Some(p), Some(holm)) = (paired.p, comparison.holm) {
         facts.push_str(&format!(", p = {}, Holm {}", p_value(p), p_value(holm)));
+    }
+    if let (Reading::Undecided, Some(detectable)) = (comparison.reading(), paired.detectable) {
+        facts.push_str(&format!(
+            "; a true difference of {} would have been seen in {:.0} %",
+            short_number(detectable),
+            100.0 * statistics::POWER
+        ));
     }
     claim.and(&format!(" ({facts})"))
 }

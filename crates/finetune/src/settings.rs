@@ -465,3 +465,76 @@ pub fn document(
     }
     Ok(document)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every key there is, whatever it is set to.
+    const FULL: &str = r#"
+        model = "DIR"
+        data = "a"
+        eval = "b"
+        columns = { prompt = "question" }
+        max_length = 1
+        reference_model = "c"
+        reward_model = "d"
+        early_stop.patience = 1
+    "#;
+
+    #[test]
+    fn the_shared_keys_are_those_of_the_settings_and_all_are_documented() {
+        let settings: TrainSettings = toml::from_str(FULL).unwrap();
+        let mut keys: Vec<String> = table(&settings).keys().cloned().collect();
+        keys.push("method".to_owned());
+        keys.sort_unstable();
+        let mut shared: Vec<&str> = SHARED.to_vec();
+        shared.sort_unstable();
+        assert_eq!(keys, shared);
+        let page = std::fs::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/own-models.md"),
+        )
+        .unwrap();
+        let missing = keys
+            .iter()
+            .filter(|key| !page.contains(&format!("`{key}`")));
+        assert_eq!(missing.collect::<Vec<_>>(), Vec::<&String>::new());
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for method in METHODS {
+            let mut document = Document::new();
+            document.set("--set", "model={ width = 8, layers = 1, heads = 2, kv_heads = 1, feedforward = 16, context = 32 }").unwrap();
+            document.set_text("--data", "data", "pairs.jsonl");
+            if ["ppo", "rloo", "grpo"].contains(&method) {
+                document.set_text("--reward", "reward_model", "reward");
+            }
+            let request = TrainRequest::read(document, Some(method)).unwrap();
+            let place = tempfile::tempdir().unwrap();
+            let file = place.path().join("settings.toml");
+            std::fs::write(&file, request.to_toml()).unwrap();
+            let mut again = Document::new();
+            again.lay_file(&file).unwrap();
+            assert_eq!(TrainRequest::read(again, None).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn the_rates_of_a_checkpoint_are_not_those_of_fresh_weights() {
+        let rate = |model: &str| {
+            let mut document = Document::new();
+            document.set("--set", &format!("model={model}")).unwrap();
+            document.set_text("--data", "data", "pairs.jsonl");
+            let request = TrainRequest::read(document, Some("dpo")).unwrap();
+            let TrainMethod::Dpo(own, _) = request.method else {
+                panic!("not DPO")
+            };
+            own.optimizer.learning_rate.get()
+        };
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("config.json"), "{}").unwrap();
+        assert_eq!(rate(&place.path().display().to_string()), 1e-6);
+        assert_eq!(rate("tiny"), 1e-4);
+    }
+}

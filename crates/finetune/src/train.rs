@@ -21,7 +21,7 @@ use preflab_metrics::{RunLog, SCALARS_FILE, Sink, Text, read_scalars};
 use preflab_ppo::{PolicyGradient, Recipe, Scorer};
 use preflab_reward::{Judged, RewardRun, RewardTrainer};
 use preflab_training::{DeviceChoice, Minibatches, Order, SftTrainer, Stream, Streams, Trained};
-use preflab_transformer::checkpoint::{self, Config};
+use preflab_transformer::checkpoint::{self, Config, SpecialTokens};
 use preflab_transformer::{CausalLm, ScalarModel};
 use serde::{Deserialize, Serialize};
 
@@ -324,6 +324,7 @@ impl Run<'_> {
                 }
             }
         };
+        let config = with_padding(config, &words);
         let max_length = self.max_length(model.architecture().context)?;
         let data = self.reading(&words, max_length).pairs()?;
         let train = Pairs::new(&data.train);
@@ -796,6 +797,20 @@ fn need_margins(train: &Pairs, held_out: &Pairs) -> Result<(), FinetuneError> {
             "add a column `margin`, or `score_chosen` and `score_rejected`",
         )),
     }
+}
+
+/// The configuration with the tokenizer's padding token, where it names none: transformers needs it to score a batch. One
+/// that also ends completions would hide their last token, and is not named.
+fn with_padding(config: Config, words: &Words) -> Config {
+    let tokens = config.special_tokens();
+    let padding = words.tokenizer.pad();
+    if tokens.padding.is_some() || words.stop.contains(&padding) {
+        return config;
+    }
+    config.with_special_tokens(&SpecialTokens {
+        padding: Some(padding),
+        ..tokens
+    })
 }
 
 fn role<M: Module>(name: &'static str, model: &M, trained: bool) -> Role {

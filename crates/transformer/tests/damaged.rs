@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use crate::spoilt::{Checkpoint, NORM, file};
 use crate::support::{VOCABULARY, settings};
 
+/// What to do about a damaged file.
+const AGAIN: &str = "\n\nhint: it may be cut off or have been changed: copy or download it again";
+
 #[test]
 fn a_header_longer_than_the_file_takes_no_memory() {
     for size in [u64::MAX, 1 << 40, 99_999_999] {
@@ -20,7 +23,7 @@ fn a_header_longer_than_the_file_takes_no_memory() {
         assert_eq!(
             message,
             format!(
-                "model.safetensors: not a valid safetensors file: a header of {size} bytes in a file of 10"
+                "model.safetensors: not a valid safetensors file: a header of {size} bytes in a file of 10{AGAIN}"
             )
         );
     }
@@ -33,7 +36,9 @@ fn a_file_without_a_header_is_damaged() {
         .message();
     assert_eq!(
         message,
-        "model.safetensors: not a valid safetensors file: 3 bytes, too short for a header"
+        format!(
+            "model.safetensors: not a valid safetensors file: 3 bytes, too short for a header{AGAIN}"
+        )
     );
     let message = Checkpoint::new()
         .write("model.safetensors", file("not json", b""))
@@ -119,7 +124,8 @@ fn a_tensor_of_another_shape_is_named_with_both_shapes() {
         .message();
     assert_eq!(
         message,
-        "model.safetensors: tensor `model.layers.0.mlp.gate_proj.weight` has shape [48, 24], expected [50, 24]"
+        "model.safetensors: tensor `model.layers.0.mlp.gate_proj.weight` has shape [48, 24], expected [50, 24]\n\n\
+         hint: the weights must belong to this `config.json`: check its sizes"
     );
 }
 
@@ -156,7 +162,11 @@ fn missing_and_extra_tensors_are_named() {
         header["model.other.weight"] = norm;
     };
     let missing = Checkpoint::new().header(rename).message();
-    assert_eq!(missing, "DIR: missing `model.norm.weight`");
+    assert_eq!(
+        missing,
+        "DIR: missing `model.norm.weight`\n\nhint: the weights must belong to this `config.json`; a policy is a language \
+         model, a reward model a sequence classifier"
+    );
     let extra = Checkpoint::new()
         .set("num_hidden_layers", json!(1))
         .message();
@@ -164,7 +174,7 @@ fn missing_and_extra_tensors_are_named() {
         extra.starts_with("DIR: the model has no place for `model.layers.1.input_layernorm.weight`, `model.layers.1.mlp."),
         "{extra}"
     );
-    assert!(extra.ends_with("and 4 more"), "{extra}");
+    assert!(extra.contains("and 4 more\n\nhint: "), "{extra}");
 }
 
 #[test]
@@ -173,13 +183,20 @@ fn a_language_model_is_no_reward_model() {
     let error = checkpoint::load::<ScalarModel>(checkpoint.0.path(), &Device::flex())
         .unwrap_err()
         .to_string();
-    assert!(error.ends_with("missing `score.weight`"), "{error}");
+    assert!(
+        error.contains("missing `score.weight`\n\nhint: "),
+        "{error}"
+    );
     let reward = Checkpoint::of(&ScalarModel::init(
         &Architecture::new(&settings(false), VOCABULARY),
         1,
         &Device::flex(),
     ));
-    assert_eq!(reward.message(), "DIR: missing `lm_head.weight`");
+    let message = reward.message();
+    assert!(
+        message.starts_with("DIR: missing `lm_head.weight`\n"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -372,7 +389,8 @@ fn a_shard_is_a_file_of_the_same_directory() {
         assert_eq!(
             checkpoint.message(),
             format!(
-                "{index}: shard `{name}` of `{NORM}` is not the name of a safetensors file of the same directory"
+                "{index}: shard `{name}` of `{NORM}` is not the name of a safetensors file of the same directory\n\n\
+                 hint: an index names files beside it, such as `model-00001-of-00002.safetensors`"
             )
         );
     }
@@ -380,10 +398,12 @@ fn a_shard_is_a_file_of_the_same_directory() {
         index,
         json!({ "weight_map": { NORM: "gone.safetensors" } }).to_string(),
     );
-    assert!(
-        checkpoint
-            .message()
-            .starts_with("gone.safetensors: No such file")
+    assert_eq!(
+        checkpoint.message(),
+        format!(
+            "{index}: there is no shard `gone.safetensors`, which is said to hold `{NORM}`\n\nhint: copy every file that the \
+             index names"
+        )
     );
     let checkpoint = sharded().write(index, "{}");
     assert!(
@@ -400,5 +420,62 @@ fn a_tensor_in_two_shards_is_refused() {
     std::fs::copy(&files[0], &files[1]).unwrap();
     let message = checkpoint.message();
     assert!(message.starts_with("model-00002-of-"), "{message}");
-    assert!(message.ends_with("is also in another shard"), "{message}");
+    assert!(
+        message.contains("is also in another shard\n\nhint: "),
+        "{message}"
+    );
+}
+
+#[test]
+fn bytes_that_are_no_text_are_refused() {
+    let header = [&4u64.to_le_bytes()[..], b"{\xff\"}"].concat();
+    let message = Checkpoint::new()
+        .write("model.safetensors", header)
+        .message();
+    assert!(
+        message.starts_with("model.safetensors: not a valid safetensors file:"),
+        "{message}"
+    );
+    let message = Checkpoint::new()
+        .write("config.json", b"{\"model_type\": \"\xff\"}")
+        .message();
+    assert!(
+        message.starts_with("config.json: invalid unicode code point"),
+        "{message}"
+    );
+    let message = sharded()
+        .write(
+            "model.safetensors.index.json",
+            b"{\"weight_map\": {\"a\": \"\xff\"}}",
+        )
+        .message();
+    assert!(
+        message.starts_with("model.safetensors.index.json: invalid unicode code point"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_directory_in_place_of_a_shard_is_no_shard() {
+    let checkpoint = sharded();
+    let name = shards(&checkpoint)[0].file_name().unwrap().to_owned();
+    std::fs::remove_file(checkpoint.path(name.to_str().unwrap())).unwrap();
+    std::fs::create_dir(checkpoint.path(name.to_str().unwrap())).unwrap();
+    let message = checkpoint.message();
+    assert!(
+        message.starts_with("model.safetensors.index.json: there is no shard `model-00001-of-"),
+        "{message}"
+    );
+}
+
+#[test]
+fn nested_json_takes_no_stack() {
+    let deep = "[".repeat(200_000);
+    for file in ["config.json", "model.safetensors.index.json"] {
+        let message = sharded().write(file, &deep).message();
+        assert!(
+            message.starts_with(&format!("{file}: recursion limit exceeded")),
+            "{message}"
+        );
+    }
 }

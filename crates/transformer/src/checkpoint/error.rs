@@ -67,7 +67,10 @@ pub enum CheckpointError {
         dir: PathBuf,
     },
     /// A safetensors file whose header or length is wrong.
-    #[error("{}: not a valid safetensors file: {problem}", path.display())]
+    #[error(
+        "{}: not a valid safetensors file: {problem}\n\nhint: it may be cut off or have been changed: copy or download it again",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -75,7 +78,11 @@ pub enum CheckpointError {
         problem: String,
     },
     /// A shard that is not a plain file name.
-    #[error("{}: shard `{name}` of `{tensor}` is not the name of a safetensors file of the same directory", path.display())]
+    #[error(
+        "{}: shard `{name}` of `{tensor}` is not the name of a safetensors file of the same directory\n\nhint: an index \
+         names files beside it, such as `model-00001-of-00002.safetensors`",
+        path.display()
+    )]
     ShardName {
         /// The index.
         path: PathBuf,
@@ -84,8 +91,26 @@ pub enum CheckpointError {
         /// A tensor said to be in it.
         tensor: String,
     },
+    /// A shard that the index names and that is not there.
+    #[error(
+        "{}: there is no shard `{name}`, which is said to hold `{tensor}`\n\nhint: copy every file that the index names",
+        path.display()
+    )]
+    NoShard {
+        /// The index.
+        path: PathBuf,
+        /// What it names.
+        name: String,
+        /// A tensor said to be in it.
+        tensor: String,
+    },
     /// Tensors the model needs are not in the file.
-    #[error("{}: missing {}", dir.display(), listed(names))]
+    #[error(
+        "{}: missing {}\n\nhint: the weights must belong to this `config.json`; a policy is a language model, a reward \
+         model a sequence classifier",
+        dir.display(),
+        listed(names)
+    )]
     Missing {
         /// The checkpoint.
         dir: PathBuf,
@@ -93,7 +118,11 @@ pub enum CheckpointError {
         names: Vec<String>,
     },
     /// Tensors of the file that the model has no place for.
-    #[error("{}: the model has no place for {}", dir.display(), listed(names))]
+    #[error(
+        "{}: the model has no place for {}\n\nhint: the weights must belong to this `config.json`: check its sizes",
+        dir.display(),
+        listed(names)
+    )]
     Extra {
         /// The checkpoint.
         dir: PathBuf,
@@ -101,7 +130,11 @@ pub enum CheckpointError {
         names: Vec<String>,
     },
     /// A tensor of another shape.
-    #[error("{}: tensor `{name}` has shape {found:?}, expected {expected:?}", path.display())]
+    #[error(
+        "{}: tensor `{name}` has shape {found:?}, expected {expected:?}\n\nhint: the weights must belong to this \
+         `config.json`: check its sizes",
+        path.display()
+    )]
     Shape {
         /// The file.
         path: PathBuf,

@@ -203,6 +203,13 @@ fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
                 tensor: tensor.clone(),
             });
         }
+        if !dir.join(name).is_file() {
+            return Err(CheckpointError::NoShard {
+                path: index.to_owned(),
+                name: name.clone(),
+                tensor: tensor.clone(),
+            });
+        }
         names.insert(name.as_str());
     }
     Ok(names.into_iter().map(|name| dir.join(name)).collect())

@@ -142,7 +142,38 @@ fn data_check_counts_and_shows() {
     );
     let clean = place.output(&["data", "check", "clean.jsonl"]);
     assert_eq!(clean.status.code(), Some(0), "{clean:?}");
-    insta::assert_snapshot!(place.snapshot(&["data", "check", "spoilt.jsonl", "--split-against", "test.jsonl"]), @"");
+    insta::assert_snapshot!(place.snapshot(&["data", "check", "spoilt.jsonl", "--split-against", "test.jsonl"]), @r"
+    exit code: 1
+    ----- stdout -----
+    first split: 3 rows
+    split against: 1 rows
+
+    error: contradiction: 1 of 4 rows (25.00 %)
+      the same two completions of the same prompt are preferred in both directions
+      spoilt.jsonl:2: a
+      hint: leave both rows out, or treat them as label noise (label smoothing, cDPO)
+
+    error: prompt-across-splits: 1 of 4 rows (25.00 %)
+      the prompt stands in another split too, so held-out numbers are too good
+      test.jsonl:1: b
+      hint: divide the data by prompt, not by row
+
+    warning: identical-pair: 1 of 4 rows (25.00 %)
+      chosen and rejected are the same text, so the pair says nothing
+      spoilt.jsonl:3: z
+      hint: leave these rows out
+
+    note: repeated-prompt: 1 of 4 rows (25.00 %)
+      the prompt stands in the same split before, with other completions or the same
+      spoilt.jsonl:2: a
+      hint: fine if the completions differ; sample prompts, not pairs, when splitting
+
+    no length bias: the chosen answer is the longer one in 50.0 % of pairs [0.0, 100.0] (95 % interval; 4 of equal length left out)
+      mean length: chosen 1.0, rejected 1.0 characters
+
+    errors: see above
+    ----- stderr -----
+    ");
     let output = place.output(&["data", "check", "spoilt.jsonl", "--json", "--examples", "1"]);
     assert_eq!(output.status.code(), Some(1));
     let report: CheckReport = serde_json::from_slice(&output.stdout).unwrap();

@@ -39,7 +39,8 @@ fn run_explains_its_flags() {
                              cpu]
           --json             Write for machines: JSON
           --threads <N>      Threads to compute with, all stages together [default: all cores]
-          --jobs <N>         Stages to compute side by side; the results are the same [default: 1]
+          --jobs <N>         Stages to compute side by side; the results are the same [default: as many
+                             as pay]
       -q, --quiet            Say nothing but what went wrong
       -h, --help             Print help
       -V, --version          Print version

@@ -85,7 +85,7 @@ fn words(text: &str) -> usize {
     let mut inside = false;
     for character in text.chars() {
         let word = character.is_alphanumeric();
-        if !character.is_whitespace() && !(word && inside) {
+        if !(character.is_whitespace() || (word && inside)) {
             count += 1;
         }
         inside = word;

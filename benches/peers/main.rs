@@ -22,7 +22,7 @@ mod workload;
 use std::error::Error;
 use std::ffi::{c_int, c_long};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -89,7 +89,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn child(path: &PathBuf) -> Result<(), Box<dyn Error>> {
+fn child(path: &Path) -> Result<(), Box<dyn Error>> {
     /// `mi_option_purge_delay`, never: see the binary's `main`.
     const PURGE_DELAY: c_int = 15;
     // SAFETY: the allocator's own function, with an option it has.

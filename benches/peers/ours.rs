@@ -38,7 +38,7 @@ struct Rounds {
 
 impl Watch for Rounds {
     fn stop(&self) -> bool {
-        if self.done.get() % self.steps == 0 {
+        if self.done.get().is_multiple_of(self.steps) {
             if let Some(begun) = self.begun.get() {
                 self.side.round(begun.elapsed(), 0.0);
             }

@@ -68,9 +68,9 @@ pub struct RunArguments {
     /// Threads to compute with, all stages together [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
-    /// Stages to compute side by side; the results are the same
-    #[arg(long, value_name = "N", default_value = "1")]
-    pub jobs: NonZeroUsize,
+    /// Stages to compute side by side; the results are the same [default: as many as pay]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
     /// Say nothing but what went wrong
     #[arg(long, short)]
     pub quiet: bool,

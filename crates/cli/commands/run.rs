@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 
-use preflab_experiment::{Conclusion, Engine, Interrupt, Outline, Store, StoreError, bytes};
+use preflab_experiment::{
+    Conclusion, Engine, Estimate, Interrupt, Outline, Store, StoreError, bytes, side_by_side,
+};
 use preflab_report::Written;
 use preflab_stages::LocalRunner;
 use preflab_training::DeviceChoice;
@@ -49,15 +51,20 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         .threads
         .or_else(|| thread::available_parallelism().ok())
         .unwrap_or(NonZeroUsize::MIN);
-    let each = NonZeroUsize::new(threads.get() / arguments.jobs.get()).unwrap_or(NonZeroUsize::MIN);
-    let runner = LocalRunner::new(request.device)
-        .map_err(Failure::request)?
-        .with_threads(each);
+    let jobs = match (arguments.jobs, request.device) {
+        (Some(jobs), _) => jobs,
+        (None, DeviceChoice::Cpu) => {
+            let estimate = Estimate::of(&request.plan, &request.directory);
+            side_by_side(&estimate, threads, available_memory())
+        }
+        (None, DeviceChoice::Cuda(_)) => NonZeroUsize::MIN,
+    };
+    let runner = LocalRunner::new(request.device).map_err(Failure::request)?;
     let interrupt = Interrupt::new();
     catch_signals(&interrupt).map_err(Failure::work)?;
     let store = Store::open(&request.directory).map_err(Failure::request)?;
     if !arguments.quiet {
-        tell_memory(&request, arguments.jobs);
+        tell_memory(&request, jobs);
     }
     let observer = observer(arguments.quiet);
     let engine = Engine {
@@ -66,7 +73,8 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         runner: &runner,
         observer: observer.as_ref(),
         interrupt,
-        jobs: arguments.jobs,
+        jobs,
+        threads,
     };
     let conclusion = engine.run();
     drop(observer);

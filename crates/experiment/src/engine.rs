@@ -29,6 +29,8 @@ pub struct Engine<'a, R> {
     pub interrupt: Interrupt,
     /// Stages that may be computed side by side. Each holds its models in memory.
     pub jobs: NonZeroUsize,
+    /// Threads to compute with, shared out between the stages that are computed at a time.
+    pub threads: NonZeroUsize,
 }
 
 /// How a run ended.
@@ -69,6 +71,8 @@ pub(crate) enum State {
 /// What the threads share.
 struct Board<'a> {
     states: Vec<State>,
+    /// Threads that no stage computes with.
+    free: usize,
     computed: usize,
     broken: Option<StoreError>,
     recorder: Recorder<'a>,
@@ -95,6 +99,8 @@ impl<R: Runner> Engine<'_, R> {
         });
         let mut board = Board {
             states,
+            // More stages than threads: one thread each all the same.
+            free: self.threads.max(self.jobs).get(),
             computed: 0,
             broken: None,
             recorder,
@@ -138,12 +144,11 @@ impl<R: Runner> Engine<'_, R> {
                 break;
             }
             guard.block_dependants(self.plan);
-            let Some(id) = guard.next(self.plan) else {
-                if guard
-                    .states
-                    .iter()
-                    .any(|state| matches!(state, State::Running))
-                {
+            let ready = guard.ready(self.plan);
+            let running = guard.running();
+            let share = share(guard.free, ready.len(), self.jobs.get() - running);
+            let (Some(&id), Some(threads)) = (ready.first(), share) else {
+                if running > 0 {
                     guard = changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
                     continue;
                 }
@@ -151,9 +156,11 @@ impl<R: Runner> Engine<'_, R> {
             };
             let inputs = guard.inputs(self.plan, self.store, id);
             guard.states[id.index()] = State::Running;
+            guard.free -= threads.get();
             drop(guard);
-            let result = self.compute(id, &inputs);
+            let result = self.compute(id, &inputs, threads);
             guard = lock(board);
+            guard.free += threads.get();
             match result {
                 Ok(state) => {
                     guard.computed += usize::from(matches!(state, State::Finished(_)));
@@ -179,7 +186,12 @@ impl<R: Runner> Engine<'_, R> {
         changed.notify_all();
     }
 
-    fn compute(&self, id: StageId, inputs: &[Input]) -> Result<State, StoreError> {
+    fn compute(
+        &self,
+        id: StageId,
+        inputs: &[Input],
+        threads: NonZeroUsize,
+    ) -> Result<State, StoreError> {
         let stage = self.plan.stage(id);
         let draft = self.store.begin(stage)?;
         let logs = self.store.fresh_logs(&stage.log_directory)?;
@@ -194,6 +206,7 @@ impl<R: Runner> Engine<'_, R> {
             inputs,
             directory: draft.directory(),
             logs: &logs,
+            threads,
             interrupt: &self.interrupt,
             observer: self.observer,
         };
@@ -272,16 +285,25 @@ impl Board<'_> {
         }
     }
 
-    /// The first stage that waits for nothing.
-    fn next(&self, plan: &Plan) -> Option<StageId> {
+    /// The stages that wait for nothing, in the order of the plan.
+    fn ready(&self, plan: &Plan) -> Vec<StageId> {
         let finished = |id: &StageId| matches!(self.states[id.index()], State::Finished(_));
         plan.stages
             .iter()
             .enumerate()
-            .find(|(index, stage)| {
+            .filter(|(index, stage)| {
                 matches!(self.states[*index], State::Waiting) && stage.inputs.iter().all(finished)
             })
             .map(|(index, _)| StageId(index))
+            .collect()
+    }
+
+    fn running(&self) -> usize {
+        let running = self
+            .states
+            .iter()
+            .filter(|state| matches!(state, State::Running));
+        running.count()
     }
 
     fn inputs(&self, plan: &Plan, store: &Store, id: StageId) -> Vec<Input> {
@@ -301,6 +323,13 @@ impl Board<'_> {
             })
             .collect()
     }
+}
+
+/// Threads of the next stage: the free ones, shared with the other stages that could start now. `None` if there is none.
+///
+/// `ready`: stages that wait for nothing; `room`: how many more may be computed side by side.
+fn share(free: usize, ready: usize, room: usize) -> Option<NonZeroUsize> {
+    NonZeroUsize::new(free.div_ceil(ready.min(room).max(1)))
 }
 
 /// A thread that panicked outside a stage leaves the board as it was between two changes.
@@ -332,5 +361,20 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
         (Some(text), _) => text,
         (None, Some(text)) => text,
         (None, None) => "no message",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_shared_between_the_stages_that_can_start() {
+        let share = |free, ready, room| share(free, ready, room).map(NonZeroUsize::get);
+        assert_eq!(share(8, 1, 8), Some(8));
+        assert_eq!(share(8, 3, 8), Some(3));
+        assert_eq!(share(5, 2, 7), Some(3));
+        assert_eq!(share(8, 20, 2), Some(4));
+        assert_eq!(share(0, 3, 2), None);
     }
 }

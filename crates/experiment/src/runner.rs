@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +37,8 @@ pub struct Job<'a> {
     pub directory: &'a Path,
     /// A directory for its curves, free of older ones; people may watch it while the stage runs.
     pub logs: &'a Path,
+    /// Threads to compute with; they change nothing in the results.
+    pub threads: NonZeroUsize,
     pub(crate) interrupt: &'a Interrupt,
     pub(crate) observer: &'a dyn Observer,
 }

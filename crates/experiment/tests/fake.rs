@@ -145,6 +145,7 @@ pub fn run_with(
         observer: &(),
         interrupt: Interrupt::new(),
         jobs: NonZeroUsize::new(jobs).unwrap(),
+        threads: NonZeroUsize::new(4).unwrap(),
     }
     .run()
 }

@@ -50,6 +50,7 @@ fn kill_at(plan: &preflab_experiment::Plan, directory: &Path, stage: usize) {
         observer: &(),
         interrupt: preflab_experiment::Interrupt::new(),
         jobs: std::num::NonZeroUsize::MIN,
+        threads: std::num::NonZeroUsize::MIN,
     }
     .run()
     .unwrap();

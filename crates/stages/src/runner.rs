@@ -1,7 +1,6 @@
 //! The runner of real experiments: every stage on the trainers.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -51,7 +50,6 @@ pub(crate) const ROWS: usize = 128;
 #[derive(Debug)]
 pub struct LocalRunner {
     device: Device,
-    threads: usize,
 }
 
 impl LocalRunner {
@@ -62,16 +60,7 @@ impl LocalRunner {
     pub fn new(choice: DeviceChoice) -> Result<Self, DeviceError> {
         Ok(Self {
             device: choice.open()?,
-            threads: rayon::current_num_threads(),
         })
-    }
-
-    /// Computes each stage on this many threads instead of all; the results are the same.
-    pub fn with_threads(self, threads: NonZeroUsize) -> Self {
-        Self {
-            threads: threads.get(),
-            ..self
-        }
     }
 
     fn stage(&self, job: &Job<'_>) -> Result<StageOutcome, RunnerError> {
@@ -129,7 +118,7 @@ impl Runner for LocalRunner {
     /// a pool each would wake a thread and wait for it, half as much time again for a small model.
     fn run(&self, job: &Job<'_>) -> Result<StageOutcome, RunnerError> {
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.threads)
+            .num_threads(job.threads.get())
             .build()
             .map_err(RunnerError::failed)?;
         pool.install(|| self.stage(job))

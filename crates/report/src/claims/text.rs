@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{Claim, Claims, Comparison, Finding, RULE, Verdict, word};
+use crate::figure::short_number;
 use crate::format::with_interval;
 
 /// Columns of a terminal that the table fits in.
@@ -93,6 +94,10 @@ fn write_finding(text: &mut String, finding: &Finding, every: bool, several: boo
     let verdict = |of: Verdict| of.to_string().to_lowercase();
     for comparison in shown {
         let mut name = format!("  {}", comparison.effect_name);
+        if comparison.margin != 0.0 {
+            let margin = short_number(comparison.margin);
+            write!(name, ", above {margin}").expect(INFALLIBLE);
+        }
         if !every && total > 1 {
             write!(name, " (decides, of {total})").expect(INFALLIBLE);
         }

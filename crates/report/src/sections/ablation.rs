@@ -329,11 +329,28 @@ impl<'a> Grid<'a> {
             let map = HeatMap::new((keys[0], &x_refs), (keys[1], &y_refs), &values)
                 .title(measure.tag())
                 .value_label(measure.unit())
-                .decimals(2)
+                .decimals(decimals(&values))
                 .cell_size(56.0, 34.0);
             figure = figure.panel(map);
         }
         figure
+    }
+}
+
+/// Digits after the point that show two digits of the values' range.
+fn decimals(values: &[Vec<f64>]) -> usize {
+    let finite = values
+        .iter()
+        .flatten()
+        .copied()
+        .filter(|value| value.is_finite());
+    let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    if high > low {
+        (1.0 - (high - low).log10().floor()).clamp(0.0, 4.0) as usize
+    } else {
+        2
     }
 }
 
@@ -435,6 +452,13 @@ fn geometric(sorted: &[f64]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_map_shows_two_digits_of_its_range() {
+        assert_eq!(decimals(&[vec![0.641, 0.701, f64::NAN]]), 3);
+        assert_eq!(decimals(&[vec![29.3], vec![34.2]]), 1);
+        assert_eq!((decimals(&[vec![1.0]]), decimals(&[])), (2, 2));
+    }
 
     #[test]
     fn a_geometric_grid_has_a_logarithmic_axis() {

@@ -7,6 +7,7 @@
 //! - `reproducibility`: the same cell twice gives the same numbers
 //! - `resuming`: a run that was killed or interrupted
 //! - `training`: `train`, `generate` and `score` on models and data of one's own
+//! - `rounds`: iterative DPO and the 3D detector
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod claims;
@@ -17,4 +18,5 @@ mod preflab;
 mod reproducibility;
 mod results;
 mod resuming;
+mod rounds;
 mod training;

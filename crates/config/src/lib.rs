@@ -15,6 +15,7 @@
 
 mod budget;
 mod dpo;
+mod iterative_dpo;
 mod kl;
 mod lora;
 mod memory;
@@ -39,6 +40,7 @@ mod train;
 
 pub use budget::*;
 pub use dpo::*;
+pub use iterative_dpo::*;
 pub use kl::*;
 pub use lora::*;
 pub use memory::*;

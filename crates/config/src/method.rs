@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BestOfNSettings, DpoSettings, GrpoSettings, Objective, PpoSettings, RejectionSamplingSettings,
-    RewardArmSettings, RlooSettings,
+    BestOfNSettings, DpoSettings, GrpoSettings, IterativeDpoSettings, Labels, Objective,
+    PpoSettings, RejectionSamplingSettings, RewardArmSettings, RlooSettings,
 };
 
 /// What an arm does with the supervised start: one variant, one trainer.
@@ -17,6 +17,8 @@ pub enum Method {
     Dpo(DpoSettings),
     /// The reward model itself, to compare its accuracy on pairs with that of implicit rewards.
     Reward(RewardArmSettings),
+    /// Rounds of sampling, judging and preference optimisation on the round's pairs.
+    IterativeDpo(IterativeDpoSettings),
     /// REINFORCE with a leave-one-out baseline, against the reward model.
     Rloo(RlooSettings),
     /// Group-relative policy optimisation, against the reward model.
@@ -75,6 +77,13 @@ impl Method {
                 reward_model: false,
                 samples: false,
             },
+            Self::IterativeDpo(settings) => Needs {
+                training: true,
+                pairs: false,
+                reference_logps: false,
+                reward_model: matches!(settings.labels, Labels::RewardModel),
+                samples: true,
+            },
             Self::BestOfN(_) => Needs {
                 training: false,
                 pairs: false,
@@ -98,6 +107,7 @@ impl Method {
             Self::Ppo(_) => "ppo",
             Self::Dpo(_) => "dpo",
             Self::Reward(_) => "reward",
+            Self::IterativeDpo(_) => "iterative-dpo",
             Self::Rloo(_) => "rloo",
             Self::Grpo(_) => "grpo",
             Self::BestOfN(_) => "best-of-n",
@@ -110,6 +120,7 @@ impl Method {
     pub const fn objective(&self) -> Option<&Objective> {
         match self {
             Self::Dpo(settings) => Some(&settings.objective),
+            Self::IterativeDpo(settings) => Some(&settings.objective),
             Self::Ppo(_)
             | Self::Reward(_)
             | Self::Rloo(_)
@@ -126,6 +137,7 @@ impl Method {
             Self::Reward(_) => false,
             Self::Ppo(_)
             | Self::Dpo(_)
+            | Self::IterativeDpo(_)
             | Self::Rloo(_)
             | Self::Grpo(_)
             | Self::BestOfN(_)
@@ -145,13 +157,14 @@ mod tests {
             "ppo",
             "dpo",
             "reward",
+            "iterative-dpo",
             "rloo",
             "grpo",
             "best-of-n",
             "rejection-sampling",
             "sft",
         ] {
-            let settings = if name == "dpo" {
+            let settings = if name.ends_with("dpo") {
                 "{ objective.dpo = { beta = 0.1 } }"
             } else {
                 "{}"

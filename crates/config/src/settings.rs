@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BudgetSettings, Count, LoraSettings, LoraTarget, MemorySettings, Method, ModelSource,
+    BudgetSettings, Count, Labels, LoraSettings, LoraTarget, MemorySettings, Method, ModelSource,
     Precision, PreferenceSettings, ReferencePolicy, RewardSettings, SamplingSettings, SftSettings,
     TaskSettings,
 };
@@ -78,7 +78,8 @@ pub struct BytePairs {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MonitoringSettings {
-    /// Updates between two looks at the probes (log-probs of chosen, rejected and unseen completions).
+    /// Updates between two looks at the probes (log-probs of chosen, rejected and unseen completions). A look costs about
+    /// as much as an update on 32 pairs; the default keeps it below a twentieth of the training.
     pub every: Count,
     /// Pairs, and prompts, that are looked at.
     pub probes: Count,
@@ -97,7 +98,7 @@ impl MonitoringSettings {
 impl Default for MonitoringSettings {
     fn default() -> Self {
         Self {
-            every: Count::of(10),
+            every: Count::of(25),
             probes: Count::of(32),
             accuracy_pairs: None,
         }
@@ -197,6 +198,8 @@ impl Settings {
                 hint: "match arms on `budget.updates`, `budget.trained-tokens` or `budget.flops`".to_owned(),
             });
         }
+        conflicts.extend(self.rounds_without_judge());
+        conflicts.extend(self.rounds_without_budget());
         conflicts
     }
 
@@ -247,6 +250,55 @@ impl Settings {
         }
         conflicts
     }
+
+    /// Rounds whose answers nobody can judge.
+    fn rounds_without_judge(&self) -> Option<Conflict> {
+        let judged =
+            matches!(&self.method, Method::IterativeDpo(method) if method.labels == Labels::Judge);
+        (judged && !self.task.has_gold()).then(|| Conflict {
+            key: "method.iterative-dpo.labels".to_owned(),
+            message: format!(
+                "`task.{}` has no judge for the answers of a round",
+                self.task.name()
+            ),
+            hint: "set `method.iterative-dpo.labels = \"reward-model\"`".to_owned(),
+        })
+    }
+
+    /// A budget that rounds of sampling and training cannot be cut from.
+    fn rounds_without_budget(&self) -> Option<Conflict> {
+        let Method::IterativeDpo(method) = &self.method else {
+            return None;
+        };
+        let conflict = |message, hint: &str| {
+            Some(Conflict {
+                key: "budget".to_owned(),
+                message,
+                hint: hint.to_owned(),
+            })
+        };
+        match self.budget {
+            BudgetSettings::GeneratedTokens(_) => None,
+            BudgetSettings::Updates(updates) if updates.get() < method.rounds.get() => conflict(
+                format!(
+                    "`budget.updates` ({}) is less than one update for each of the {} rounds",
+                    updates.get(),
+                    method.rounds.get()
+                ),
+                "raise `budget.updates`, or lower `method.iterative-dpo.rounds`",
+            ),
+            BudgetSettings::Updates(_) => None,
+            BudgetSettings::TrainedTokens(_)
+            | BudgetSettings::Flops(_)
+            | BudgetSettings::Seconds(_) => conflict(
+                format!(
+                    "`budget.{}` cannot be divided among the rounds of `method.iterative-dpo` before they are sampled",
+                    self.budget.currency()
+                ),
+                "match `budget.updates` or `budget.generated-tokens`; the ledger reports every currency of every arm",
+            ),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -281,6 +333,25 @@ mod tests {
         averaged.method = toml::from_str("ppo = { reference.ema = 0.9 }").unwrap();
         averaged.lora = Some(LoraSettings::default());
         assert_eq!(averaged.conflicts()[0].key, "method.ppo.reference");
+    }
+
+    #[test]
+    fn rounds_share_updates_or_generated_tokens() {
+        let mut settings: Settings = toml::from_str(SMALLEST).unwrap();
+        settings.method = toml::from_str("iterative-dpo = { objective.dpo = {} }").unwrap();
+        assert_eq!(settings.conflicts(), []);
+        settings.budget = BudgetSettings::GeneratedTokens(Count::of(9));
+        assert_eq!(settings.conflicts(), []);
+        for budget in [
+            BudgetSettings::Updates(Count::of(3)),
+            BudgetSettings::TrainedTokens(Count::of(9)),
+        ] {
+            settings.budget = budget;
+            let [conflict] = &settings.conflicts()[..] else {
+                panic!("one conflict for {budget:?}")
+            };
+            assert_eq!(conflict.key, "budget");
+        }
     }
 
     #[test]

@@ -14,7 +14,6 @@
 //! One variant in `preflab_config::Objective`, one file in `objectives/`; the compiler names the places that must know it.
 
 mod batch;
-pub mod detector;
 pub mod dynamics;
 mod inputs;
 mod measured;
@@ -32,9 +31,10 @@ pub use batch::ScoredPairs;
 pub use inputs::{Context, Inputs, Logps, TokenTerms, margin};
 pub use measured::{LogitSums, Measured};
 pub use objectives::{Needs, implicit_rewards, preference_loss};
+pub use preflab_stats::detector;
 pub use reference::{
     ReferenceError, ReferenceLogps, check_against, reference_logps, unrelated_completion,
 };
-pub use run::{AccuracyPairs, Monitoring};
+pub use run::{AccuracyPairs, Answers, Monitoring};
 pub use statistics::TokenStatistics;
 pub use trainer::DpoTrainer;

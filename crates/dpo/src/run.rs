@@ -9,26 +9,36 @@ use preflab_training::{PairMargins, TrainError, Watch};
 use preflab_transformer::CausalLm;
 
 use crate::batch::ScoredPairs;
-use crate::dynamics::{Dynamics, Probes, gradient_parts};
+use crate::dynamics::{Dynamics, gradient_parts};
 use crate::measured::Measured;
 use crate::trainer::DpoTrainer;
 
 /// Probe pairs whose gradient is taken apart at a look: two backward passes, so few of them.
-const GRADIENT_PAIRS: usize = 8;
+const GRADIENT_PAIRS: usize = 4;
 
 /// What a run is watched on, and how often.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Monitoring<'m> {
     /// Pairs that are never trained on.
     pub held_out: ScoredPairs<'m>,
     /// Training pairs whose gradient is taken apart, with their reference log-probabilities.
     pub probe_pairs: ScoredPairs<'m>,
-    /// Rows whose log-probabilities are followed.
-    pub probes: &'m Probes,
+    /// Rows whose log-probabilities are followed, since the policy that they were first looked at under.
+    pub dynamics: &'m Dynamics,
     /// Pairs on which the accuracy of the implicit rewards is followed.
     pub accuracy: AccuracyPairs<'m>,
     /// Updates between two looks.
     pub every: usize,
+    /// Looks at answers that the policy samples, where there is somebody to judge them.
+    pub answers: Option<&'m dyn Answers>,
+    /// Updates done before this run, by earlier rounds of the same training: its log goes on there.
+    pub first: u64,
+}
+
+/// Somebody who samples answers from a policy while it trains, and says what they are like.
+pub trait Answers {
+    /// Figures of answers of `policy`, a model without autodiff; the same policy gives the same figures.
+    fn look(&self, policy: &CausalLm) -> Vec<(Metric, f64)>;
 }
 
 /// Pairs on which the accuracy of the implicit rewards is followed; without either kind it is not.
@@ -43,7 +53,8 @@ pub struct AccuracyPairs<'m> {
 impl DpoTrainer {
     /// `updates` updates on `data`, logged every update, with a look at the probes every [`Monitoring::every`].
     ///
-    /// The step of a log line is the number of updates done; probes are looked at before the first update too (step 0).
+    /// The step of a log line is the number of updates done, earlier rounds included; probes are looked at before the
+    /// first update too (step 0).
     ///
     /// # Errors
     /// If the log cannot be written, `watch` asked to stop, or the loss is no longer a number.
@@ -55,13 +66,13 @@ impl DpoTrainer {
         log: &mut dyn Sink,
         watch: &dyn Watch,
     ) -> Result<Self, TrainError> {
-        let dynamics = Dynamics::new(monitoring.probes.clone(), &self.policy().valid());
         match watch.resume_from() {
             Some(state) => self.restore(&state)?,
-            None => {
-                self.look(0, &dynamics, monitoring, log)?;
+            None if monitoring.first == 0 => {
+                self.look(0, monitoring, log)?;
                 self.look_at_accuracy(0, 0.0, monitoring.accuracy, log)?;
             }
+            None => {}
         }
         for update in self.updates_done()..updates {
             if watch.stop() {
@@ -70,8 +81,10 @@ impl DpoTrainer {
             let begun = Instant::now();
             let looked_at = (update + 1) % monitoring.every == 0 || update + 1 == updates;
             let measured = self.update(update, data, looked_at);
-            let step = update as u64 + 1;
-            self.record(step, &measured, data.pairs.len(), log)?;
+            let step = monitoring.first + update as u64 + 1;
+            let passes =
+                (update + 1) as f64 * measured.losses.len() as f64 / data.pairs.len() as f64;
+            self.record(step, &measured, passes, log)?;
             let loss = measured.loss();
             if !loss.is_finite() {
                 return Err(TrainError::Diverged {
@@ -81,12 +94,11 @@ impl DpoTrainer {
                 });
             }
             if looked_at {
-                self.look(step, &dynamics, monitoring, log)?;
-                let passes = passes(step, &measured, data.pairs.len());
+                self.look(step, monitoring, log)?;
                 self.look_at_accuracy(step, passes, monitoring.accuracy, log)?;
                 let Pair { chosen, rejected } = measured.mean_rewards();
                 let note = format!("loss {loss:.3} margin {:.2}", chosen - rejected);
-                watch.progress(step, updates as u64, &note);
+                watch.progress(step, monitoring.first + updates as u64, &note);
             }
             log.scalar(step, Metric::TimingStep, begun.elapsed().as_secs_f64())?;
             if watch.between(step, &self, log)?.is_break() {
@@ -101,7 +113,7 @@ impl DpoTrainer {
         &self,
         step: u64,
         measured: &Measured,
-        pairs: usize,
+        passes: f64,
         log: &mut dyn Sink,
     ) -> Result<(), TrainError> {
         let work = self.work();
@@ -110,7 +122,6 @@ impl DpoTrainer {
         let reference = measured.mean_reference_logps();
         let gradients = measured.log_likelihood_gradients();
         let slopes = measured.mean_slopes();
-        let passes = passes(step, measured, pairs);
         log.scalars(
             step,
             &[
@@ -156,19 +167,22 @@ impl DpoTrainer {
     }
 
     fn look(
-        &self,
+        &mut self,
         step: u64,
-        dynamics: &Dynamics,
         monitoring: Monitoring<'_>,
         log: &mut dyn Sink,
     ) -> Result<(), TrainError> {
         let begun = Instant::now();
         let policy: CausalLm = self.policy().valid();
-        let look = dynamics.look(&policy);
+        let look = monitoring.dynamics.look(&policy);
         look.record(step, log)?;
+        self.trace_mut().push(step, &look);
         if let Some(gains) = &look.gains {
             let table = gains.table(|token| format!("token {token}"));
             log.text(step, Text::TokenGains, &table)?;
+        }
+        if let Some(answers) = monitoring.answers {
+            log.scalars(step, &answers.look(&policy))?;
         }
         self.look_at_gradients(step, monitoring.probe_pairs, log)?;
         let seconds = begun.elapsed().as_secs_f64();
@@ -270,9 +284,4 @@ impl DpoTrainer {
         }
         Ok(())
     }
-}
-
-/// Passes over the pairs after `step` updates of one size.
-fn passes(step: u64, measured: &Measured, pairs: usize) -> f64 {
-    step as f64 * measured.losses.len() as f64 / pairs as f64
 }

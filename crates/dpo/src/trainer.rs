@@ -14,6 +14,7 @@ use preflab_transformer::{CausalLm, Completions, gradients as model_gradients};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Predicted, ScoredPairs, numbers, predict, reference_tensor};
+use crate::dynamics::Trace;
 use crate::inputs::{Context, Inputs};
 use crate::measured::Measured;
 use crate::objectives::bco::RunningMean;
@@ -43,6 +44,7 @@ pub struct DpoTrainer {
     parameters: Parameters,
     work: Work,
     pub(crate) accuracy: AccuracyCurve,
+    trace: Trace,
 }
 
 /// Losses of a set of pairs and their slopes with respect to every token's log-probability, `[2m, c]`.
@@ -91,6 +93,8 @@ struct State {
     shift: RunningMean,
     work: Work,
     accuracy: AccuracyCurve,
+    #[serde(default)]
+    trace: Trace,
 }
 
 impl Snapshot for DpoTrainer {
@@ -102,6 +106,7 @@ impl Snapshot for DpoTrainer {
             shift: self.shift,
             work: self.work,
             accuracy: self.accuracy.clone(),
+            trace: self.trace.clone(),
         })
     }
 
@@ -126,6 +131,16 @@ impl DpoTrainer {
             shift: RunningMean::default(),
             work: Work::default(),
             accuracy: AccuracyCurve::default(),
+            trace: Trace::default(),
+        }
+    }
+
+    /// Goes on where earlier rounds of the same training stopped: their work and their looks count.
+    pub fn continuing(self, work: Work, trace: Trace) -> Self {
+        Self {
+            work,
+            trace,
+            ..self
         }
     }
 
@@ -147,13 +162,24 @@ impl DpoTrainer {
             shift,
             work,
             accuracy,
+            trace,
         } = state.values()?;
         self.optimizer.set_progress(optimizer);
         self.policy = state.learner(POLICY, self.policy.clone(), &mut self.optimizer)?;
         self.shift = shift;
         self.work = work;
         self.accuracy = accuracy;
+        self.trace = trace;
         Ok(())
+    }
+
+    /// What the looks at the probes saw so far.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    pub(crate) fn trace_mut(&mut self) -> &mut Trace {
+        &mut self.trace
     }
 
     /// The policy, training over.

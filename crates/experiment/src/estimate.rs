@@ -214,6 +214,7 @@ fn work(stage: &Stage, vocabulary: usize) -> Work {
                     Method::Ppo(_)
                     | Method::Dpo(_)
                     | Method::Reward(_)
+                    | Method::IterativeDpo(_)
                     | Method::Rloo(_)
                     | Method::Grpo(_)
                     | Method::RejectionSampling(_)
@@ -259,6 +260,12 @@ fn training(settings: &Settings, n: f64, tokens: f64) -> Work {
         }
         Method::Dpo(dpo) => (2.0 * dpo.batch_size.get() as f64, 0.0, 0.0),
         Method::Reward(reward) => (2.0 * reward.batch_size.get() as f64, 0.0, 0.0),
+        Method::IterativeDpo(dpo) => {
+            let pairs = dpo.batch_size.get() as f64;
+            let sampled =
+                pairs * settings.preferences.candidates.get() as f64 / dpo.epochs.get() as f64;
+            (2.0 * pairs, sampled, 2.0 * pairs)
+        }
         Method::RejectionSampling(rejection) => {
             let rows = rejection.sft.batch_size.get() as f64;
             let sampled =

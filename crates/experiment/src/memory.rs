@@ -6,7 +6,9 @@
 
 use std::path::Path;
 
-use preflab_config::{Count, LoraSettings, LoraTarget, Method, ModelSource, Precision, Settings};
+use preflab_config::{
+    Count, Labels, LoraSettings, LoraTarget, Method, ModelSource, Precision, Settings,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -384,6 +386,18 @@ pub fn stage_memory(stage: &Stage, vocabulary: usize, device: &str) -> StageMemo
             Method::Dpo(dpo) => {
                 let pass = pair(rows(dpo.micro_batch_size, dpo.batch_size));
                 vec![way.trained("policy", lora, pass, true)]
+            }
+            Method::IterativeDpo(dpo) => {
+                let pass = pair(rows(dpo.micro_batch_size, dpo.batch_size));
+                let policy = way.trained("policy", lora, pass, true);
+                let mut roles = vec![
+                    way.sampling(policy, SAMPLED_ROWS, lora),
+                    way.read("reference", lora.is_some(), pass),
+                ];
+                if dpo.labels == Labels::RewardModel {
+                    roles.push(read("reward"));
+                }
+                roles
             }
             Method::Reward(reward) => {
                 let pass = pair(rows(reward.micro_batch_size, reward.batch_size));

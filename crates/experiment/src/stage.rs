@@ -143,12 +143,30 @@ fn of_kind(kind: StageKind, settings: &Settings) -> Value {
         ]),
         StageKind::ReferenceLogps => Value::Null,
         StageKind::RewardModel => json!(settings.reward),
-        StageKind::Training => json!([
-            settings.method,
-            settings.budget,
-            settings.sampling,
-            settings.monitoring
-        ]),
+        StageKind::Training => match &settings.method {
+            Method::IterativeDpo(_) => json!([
+                settings.method,
+                settings.budget,
+                settings.monitoring,
+                preferences.candidates,
+                preferences.sampling,
+                preferences.tolerance,
+                preferences.judge
+            ]),
+            Method::Ppo(_)
+            | Method::Dpo(_)
+            | Method::Reward(_)
+            | Method::Rloo(_)
+            | Method::Grpo(_)
+            | Method::BestOfN(_)
+            | Method::RejectionSampling(_)
+            | Method::Sft(_) => json!([
+                settings.method,
+                settings.budget,
+                settings.sampling,
+                settings.monitoring
+            ]),
+        },
         StageKind::Evaluation if !settings.method.answers() => Value::Null,
         StageKind::Evaluation => {
             let answering = match &settings.method {
@@ -156,6 +174,7 @@ fn of_kind(kind: StageKind, settings: &Settings) -> Value {
                 Method::Ppo(_)
                 | Method::Dpo(_)
                 | Method::Reward(_)
+                | Method::IterativeDpo(_)
                 | Method::Rloo(_)
                 | Method::Grpo(_)
                 | Method::RejectionSampling(_)

@@ -80,15 +80,13 @@ impl StageKind {
     /// Raised whenever the code of a stage starts to give other results, so that results on disk are computed anew.
     pub const fn version(self) -> u32 {
         match self {
+            Self::Pairs | Self::ReferenceLogps | Self::Training => 2,
             Self::TaskData
             | Self::Sft
             | Self::WeakerModel
             | Self::Candidates
             | Self::WeakerCandidates
-            | Self::Pairs
-            | Self::ReferenceLogps
             | Self::RewardModel
-            | Self::Training
             | Self::Evaluation => 1,
         }
     }

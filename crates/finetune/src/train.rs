@@ -14,7 +14,8 @@ use preflab_config::{
     TokenizerSettings, TrainMethod, ValueInit,
 };
 use preflab_data::{Pair, TokenExample, TokenPair, Tokenizer, Units};
-use preflab_dpo::dynamics::Probes;
+use preflab_dpo::detector::Thresholds;
+use preflab_dpo::dynamics::{Dynamics, Probes};
 use preflab_dpo::{AccuracyPairs, DpoTrainer, Monitoring, Needs, ReferenceLogps, ScoredPairs};
 use preflab_experiment::{Interrupt, hash_file};
 use preflab_metrics::{RunLog, SCALARS_FILE, Sink, Text, read_scalars};
@@ -423,16 +424,19 @@ impl Run<'_> {
             words.tokenizer.vocabulary(),
             &mut self.streams().rng(Stream::Probes, 0),
         );
+        let dynamics = Dynamics::new(probes, &policy.valid());
         let scored = train.scored(&logps.train);
         let monitoring = Monitoring {
             held_out: held_out.scored(&logps.held_out),
             probe_pairs: first(scored, watched),
-            probes: &probes,
+            dynamics: &dynamics,
             accuracy: AccuracyPairs {
                 held_out: held_out.scored(&logps.held_out),
                 train: first(scored, held_out.tokens.len()),
             },
             every: self.request().settings.evaluate_every.get(),
+            answers: None,
+            first: 0,
         };
         let order = Order::Shuffled(Minibatches::new(self.streams(), train.tokens.len(), batch));
         let trainer = DpoTrainer::new(policy, settings, order, updates);
@@ -453,6 +457,9 @@ impl Run<'_> {
             &mut session.log,
             &session.keeper,
         )?;
+        trained
+            .trace()
+            .conclude(&Thresholds::per_token(), &mut session.log)?;
         let policy = trained.into_policy();
         self.finish(session, &Model::Policy(policy), &data.report, None)
     }

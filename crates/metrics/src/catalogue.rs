@@ -208,17 +208,18 @@ catalogue! {
         DynamicsChes, "dynamics/ches", "squared hidden", Neither, "Mean over the probe pairs of the length-normalised centred hidden embedding similarity of chosen and rejected answer (Razin et al. 2024).";
         DynamicsChesCorrelation, "dynamics/ches_correlation", "correlation", Neither, "Spearman rank correlation over the probe pairs of CHES at step 0 with the change since step 0 of the chosen answer's log-prob.";
         DynamicsEntropy, "dynamics/entropy", "nats per token", Neither, "Mean over the probe answers' token positions of the entropy of the policy's next-token distribution.";
-        DynamicsDistinct1, "dynamics/distinct_1", "fraction", Neither, "Distinct tokens divided by all tokens of the answers sampled at the evaluation, all answers together.";
+        DynamicsDistinct1, "dynamics/distinct_1", "fraction", Neither, "Distinct tokens divided by all tokens of the answers sampled at a look, and in the records at the evaluation, all answers together.";
         DynamicsDistinct2, "dynamics/distinct_2", "fraction", Neither, "The same for pairs of neighbouring tokens.";
         DynamicsDistinct3, "dynamics/distinct_3", "fraction", Neither, "The same for triples of neighbouring tokens.";
         DynamicsRepetition, "dynamics/repetition", "fraction", Lower, "Mean over sampled answers of the share of their token triples that occurred earlier in the same answer.";
-        DynamicsLength, "dynamics/length", "tokens", Neither, "Mean length of the answers sampled at the evaluation.";
-        DynamicsEosRate, "dynamics/eos_rate", "fraction", Higher, "Share of the sampled answers that ended by themselves, before the length limit.";
-        DynamicsGold, "dynamics/gold", "score", Higher, "Mean gold score of the answers sampled at the evaluation.";
+        DynamicsLength, "dynamics/length", "tokens", Neither, "Mean length of the answers sampled at a look.";
+        DynamicsEosRate, "dynamics/eos_rate", "fraction", Higher, "Share of the answers sampled at a look that ended by themselves, before the length limit.";
+        DynamicsGold, "dynamics/gold", "score", Higher, "Mean gold score of the answers to validation prompts sampled at a look.";
         DynamicsKl, "dynamics/kl", "nats per answer", Neither, "Mean over the answers sampled at the evaluation of the exact KL of policy from reference, summed over token positions.";
         DetectorDrop, "dynamics/detector/drop", "strength", Lower, "Strength of the drastic drop of the rejected likelihood, as the 3D detector defines it.";
         DetectorDegradation, "dynamics/detector/degradation", "strength", Lower, "Strength of the degradation of the chosen likelihood, as the 3D detector defines it.";
         DetectorDispersion, "dynamics/detector/dispersion", "strength", Lower, "Strength of the dispersion of mass on unseen answers, as the 3D detector defines it.";
+        DetectorFlagged, "dynamics/detector/flagged", "flag", Lower, "1 where the 3D detector sees the drop together with degradation or dispersion, 0 otherwise.";
         DetectorDropOnset, "dynamics/detector/drop_onset", "steps", Higher, "First step at which the drop is flagged; absent when it never is.";
         DetectorDegradationOnset, "dynamics/detector/degradation_onset", "steps", Higher, "First step at which the degradation is flagged; absent when it never is.";
         DetectorDispersionOnset, "dynamics/detector/dispersion_onset", "steps", Higher, "First step at which the dispersion is flagged; absent when it never is.";
@@ -233,6 +234,8 @@ catalogue! {
         PairsGoldMargin, "pairs/gold_margin", "score", Higher, "Mean over pairs of chosen minus rejected gold score.";
         PairsGoldCandidates, "pairs/gold_candidates", "score", Higher, "Mean gold score of all candidates sampled from the start model.";
         PairsFlipped, "pairs/flipped", "fraction", Lower, "Share of pairs whose label the judge's noise turned round.";
+        PairsLogpChosen, "pairs/logp_chosen", "nats per token", Neither, "Mean over pairs of the chosen answer's log-prob under the start divided by its length: how on-policy the chosen answers are.";
+        PairsLogpRejected, "pairs/logp_rejected", "nats per token", Neither, "The same for the rejected answers.";
         PairsLengthChosen, "pairs/length_chosen", "tokens", Neither, "Mean length of the chosen answers.";
         PairsLengthRejected, "pairs/length_rejected", "tokens", Neither, "Mean length of the rejected answers.";
     }

@@ -6,5 +6,6 @@ mod claims;
 mod figures;
 /// Experiments made up for the tests.
 mod fixture;
+mod likelihoods;
 /// Pages, tables and the summary.
 mod reports;

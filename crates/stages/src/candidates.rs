@@ -52,44 +52,86 @@ pub fn sample_candidates(
     streams: Streams,
     watch: &dyn Watch,
 ) -> Result<(Vec<PromptCandidates>, Work), StageError> {
-    let prompts = data.task().prompts(Split::Train);
-    let wanted = prompts_wanted(settings, prompts.len());
-    let each = settings.candidates.get();
+    let wanted = prompts_wanted(settings, data.task().prompts(Split::Train).len());
+    let draw = Draw {
+        policy,
+        data,
+        settings,
+        stream,
+        streams,
+        round: 0,
+    };
     let mut work = Work::default();
     let mut sampled = Vec::with_capacity(wanted);
-    for first in (0..wanted).step_by((ROWS / each).max(1)) {
+    for first in (0..wanted).step_by(draw.prompts()) {
         if watch.stop() {
             return Err(TrainError::Stopped.into());
         }
-        let indices: Vec<usize> = (first..wanted.min(first + (ROWS / each).max(1))).collect();
+        let indices: Vec<usize> = (first..wanted.min(first + draw.prompts())).collect();
+        sampled.extend(draw.of(&indices, &mut work)?);
+    }
+    Ok((sampled, work))
+}
+
+/// How candidates are drawn.
+#[derive(Clone, Copy)]
+pub(crate) struct Draw<'d> {
+    pub policy: &'d CausalLm,
+    pub data: &'d TaskData,
+    pub settings: &'d PreferenceSettings,
+    pub stream: Stream,
+    pub streams: Streams,
+    /// Times that candidates of these prompts were drawn before: each has random numbers of its own.
+    pub round: u64,
+}
+
+impl Draw<'_> {
+    /// Prompts whose candidates are sampled together.
+    pub fn prompts(self) -> usize {
+        (ROWS / self.settings.candidates.get()).max(1)
+    }
+
+    /// Candidates of the training prompts with these indices, their cost added to `work`.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn of(
+        self,
+        indices: &[usize],
+        work: &mut Work,
+    ) -> Result<Vec<PromptCandidates>, StageError> {
+        let prompts = self.data.task().prompts(Split::Train);
+        let each = self.settings.candidates.get();
         let mut rows = Vec::with_capacity(indices.len() * each);
         let mut seeds = Vec::with_capacity(rows.capacity());
-        for &index in &indices {
-            let ids = data.prompt(&prompts[index])?;
+        for &index in indices {
+            let ids = self.data.prompt(&prompts[index])?;
             rows.extend(std::iter::repeat_n(ids, each));
-            seeds.extend(streams.rows(stream, prompts[index].id, each));
+            // Ids of training prompts stay below this shift.
+            let step = (self.round << 44) + prompts[index].id;
+            seeds.extend(self.streams.rows(self.stream, step, each));
         }
-        let answers = sample(policy, data, &rows, &seeds, &settings.sampling, &mut work);
-        for (&index, answers) in indices.iter().zip(answers.chunks(each)) {
-            let candidates = answers
-                .iter()
-                .map(|answer| {
-                    let (_, score) = data.score(&prompts[index], &answer.tokens)?;
+        let sampling = &self.settings.sampling;
+        let answers = sample(self.policy, self.data, &rows, &seeds, sampling, work);
+        let of_prompts = indices.iter().zip(answers.chunks(each));
+        of_prompts
+            .map(|(&index, answers)| {
+                let candidates = answers.iter().map(|answer| {
+                    let (_, score) = self.data.score(&prompts[index], &answer.tokens)?;
                     let logp = answer.logps.iter().map(|&logp| f64::from(logp)).sum();
                     Ok(Candidate {
                         tokens: answer.tokens.clone(),
                         logp,
                         score,
                     })
+                });
+                Ok(PromptCandidates {
+                    prompt: index,
+                    candidates: candidates.collect::<Result<_, StageError>>()?,
                 })
-                .collect::<Result<_, StageError>>()?;
-            sampled.push(PromptCandidates {
-                prompt: index,
-                candidates,
-            });
-        }
+            })
+            .collect()
     }
-    Ok((sampled, work))
 }
 
 /// One completion of each of `prompts`, its cost added to `work`.

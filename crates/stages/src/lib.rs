@@ -5,11 +5,13 @@
 //!                                                      -> reward model        -> PPO, RLOO, GRPO, best-of-n
 //! ```
 
+mod answers;
 mod artifacts;
 mod budget;
 pub mod candidates;
 mod error;
 pub mod evaluation;
+mod iterative;
 mod models;
 mod on_policy;
 pub mod pairs;

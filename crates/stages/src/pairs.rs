@@ -156,11 +156,10 @@ fn judge_prompt(
     let (chosen, rejected) = match settings.scenario {
         Scenario::OnPolicy => {
             let candidates = &sources.policy().candidates;
-            let Some(pair) = judge.pick(prompt.id, &gold(candidates), tolerance) else {
-                return Ok(None);
-            };
-            let pair = pair.map(|index| candidates[index].clone());
-            return finish(data, prompt, candidates, pair).map(Some);
+            let picked = judge.pick(prompt.id, &gold(candidates), tolerance);
+            return picked
+                .map(|pair| own_pair(data, prompt, candidates, pair))
+                .transpose();
         }
         Scenario::ChosenFromData => (reference(data, prompt)?, worst_of(sources.policy())),
         Scenario::RejectedFromWeaker => (best_of(sources.policy()), worst_of(sources.weaker())),
@@ -180,6 +179,17 @@ fn judge_prompt(
     let sides = [chosen, rejected];
     let pair = order.map(|index| sides[index].clone());
     finish(data, prompt, &any.candidates, pair).map(Some)
+}
+
+/// The pair of two candidates of one prompt, given by their indices.
+pub(crate) fn own_pair(
+    data: &TaskData,
+    prompt: &preflab_tasks::Prompt,
+    candidates: &[Candidate],
+    pair: Pair<usize>,
+) -> Result<JudgedPair, StageError> {
+    let pair = pair.map(|index| candidates[index].clone());
+    finish(data, prompt, candidates, pair)
 }
 
 fn finish(
@@ -213,7 +223,7 @@ fn reference(data: &TaskData, prompt: &preflab_tasks::Prompt) -> Result<Candidat
     })
 }
 
-fn gold(candidates: &[Candidate]) -> Vec<f64> {
+pub(crate) fn gold(candidates: &[Candidate]) -> Vec<f64> {
     candidates
         .iter()
         .map(|candidate| candidate.score.gold)

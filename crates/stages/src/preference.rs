@@ -1,19 +1,22 @@
 //! Training an arm of the DPO family.
 
+use burn::module::Module;
 use preflab_config::DpoSettings;
 use preflab_data::TokenPair;
-use preflab_dpo::dynamics::Probes;
+use preflab_dpo::detector::Thresholds;
+use preflab_dpo::dynamics::{Dynamics, Probes};
 use preflab_dpo::{AccuracyPairs, DpoTrainer, Monitoring, Needs, ReferenceLogps, ScoredPairs};
 use preflab_experiment::StageKind;
 use preflab_metrics::Sink;
 use preflab_training::{Minibatches, Order, Stream, policy_parameters};
 use preflab_transformer::CausalLm;
 
+use crate::answers::ValidationAnswers;
 use crate::artifacts::read_rows;
 use crate::budget::{tokens_of_update, updates};
 use crate::pairs::{JudgedPair, gold_margins};
 use crate::runner::{Given, HELD_OUT, HELD_OUT_LOGPS, LOGPS, PAIRS, POLICY_ADAPTER, Run};
-use crate::{StageError, models};
+use crate::{StageError, TaskData, models};
 
 /// Pairs whose reference log-probabilities are computed again before training starts.
 const CHECKED: usize = 4;
@@ -76,37 +79,39 @@ pub(crate) fn train(
     let order = Order::Shuffled(Minibatches::new(run.streams(), pairs.tokens.len(), batch));
     let monitoring = run.settings().monitoring;
     let watched = monitoring.probes.get().min(pairs.tokens.len());
-    let probes = Probes::new(
+    let probes = probes(
         &pairs.tokens[..watched],
         &pairs.unseen[..watched],
-        0,
-        data.tokenizer().vocabulary(),
-        &mut run.streams().rng(Stream::Probes, 0),
+        &data,
+        run,
     );
+    let dynamics = Dynamics::new(probes, &start.valid());
+    let answers = ValidationAnswers::new(&data, run)?;
     let watch = Monitoring {
         held_out: held_out.first(watched),
         probe_pairs: pairs.first(watched),
-        probes: &probes,
+        dynamics: &dynamics,
         accuracy: AccuracyPairs {
             held_out: held_out.first(monitoring.accuracy_pairs()),
             train: pairs.first(monitoring.accuracy_pairs()),
         },
         every: monitoring.every.get(),
+        answers: Some(&answers),
+        first: 0,
     };
     let trainer = DpoTrainer::new(start, settings, order, updates);
     trainer.check_start(pairs.first(usize::MAX), CHECKED)?;
     let trained = trainer.run(updates, pairs.first(usize::MAX), watch, log, run)?;
-    let work = trained.work();
-    let figures = trained.accuracy().summary();
-    let policy = trained.into_policy();
-    models::save(&policy, &config, data.tokenizer(), run.job.directory)?;
     let mut given = Given {
-        work,
+        work: trained.work(),
         ..Given::default()
     };
-    for (metric, value) in figures {
+    let verdict = trained.trace().conclude(&Thresholds::per_token(), log)?;
+    for (metric, value) in verdict.into_iter().chain(trained.accuracy().summary()) {
         given.measure(metric, value);
     }
+    let policy = trained.into_policy();
+    models::save(&policy, &config, data.tokenizer(), run.job.directory)?;
     Ok(given)
 }
 
@@ -116,4 +121,15 @@ pub(crate) fn without_strengths() -> StageError {
         problem: "the objective reads how much better each chosen answer is, which the pairs do not tell".to_owned(),
         hint: "use data with a column `margin` (or `score_chosen` and `score_rejected`), or another objective".to_owned(),
     }
+}
+
+/// Probe rows of `pairs`, each with a sample of the start that no pair holds, where there is one.
+pub(crate) fn probes(
+    pairs: &[TokenPair],
+    unseen: &[Option<Vec<u32>>],
+    data: &TaskData,
+    run: &Run<'_>,
+) -> Probes {
+    let mut random = run.streams().rng(Stream::Probes, 0);
+    Probes::new(pairs, unseen, 0, data.tokenizer().vocabulary(), &mut random)
 }

@@ -23,7 +23,7 @@ use crate::evaluation::{Choose, Evaluated, Evaluation, evaluate};
 use crate::pairs::{JudgedPair, Pairs, Sources, brought_pairs, judge_pairs};
 use crate::policy_gradient::BestOfN;
 use crate::text_measures::mean;
-use crate::{StageError, TaskData, models, policy_gradient, preference, reward};
+use crate::{StageError, TaskData, iterative, models, policy_gradient, preference, reward};
 
 /// Files of a stage's directory.
 pub(crate) const CANDIDATES: &str = "candidates.jsonl";
@@ -366,6 +366,9 @@ impl Run<'_> {
             given.measure(Metric::PairsGoldChosen, chosen);
             given.measure(Metric::PairsGoldRejected, rejected);
             given.measure(Metric::PairsGoldMargin, chosen - rejected);
+            let flipped = gold.iter().map(|gold| gold.chosen < gold.rejected);
+            let flipped = mean(flipped.map(|flipped| f64::from(u8::from(flipped))));
+            given.measure(Metric::PairsFlipped, flipped);
         }
         let average = |of: fn(&JudgedPair) -> f64| mean(train.iter().map(of));
         for (metric, value) in [
@@ -391,7 +394,7 @@ impl Run<'_> {
     fn reference_logps(&self) -> Result<Given, StageError> {
         let reference = self.policy(StageKind::Sft)?;
         let mut given = Given::default();
-        for (pairs, logps) in [(PAIRS, LOGPS), (HELD_OUT, HELD_OUT_LOGPS)] {
+        for (pairs, file) in [(PAIRS, LOGPS), (HELD_OUT, HELD_OUT_LOGPS)] {
             let pairs: Vec<_> = self
                 .judged(pairs)?
                 .into_iter()
@@ -399,7 +402,18 @@ impl Run<'_> {
                 .collect();
             let (scored, work) = preflab_dpo::reference_logps(&reference, &pairs, ROWS);
             given.work += work;
-            write_rows(&self.job.directory.join(logps), &scored)?;
+            if file == LOGPS {
+                let per_token = |logps: &Vec<f32>| mean(logps.iter().map(|&logp| f64::from(logp)));
+                let sides = |of: fn(&preflab_dpo::ReferenceLogps) -> &Vec<f32>| {
+                    mean(scored.iter().map(of).map(per_token))
+                };
+                given.measure(Metric::PairsLogpChosen, sides(|pair| &pair.sides.chosen));
+                given.measure(
+                    Metric::PairsLogpRejected,
+                    sides(|pair| &pair.sides.rejected),
+                );
+            }
+            write_rows(&self.job.directory.join(file), &scored)?;
         }
         Ok(given)
     }
@@ -416,6 +430,7 @@ impl Run<'_> {
         match &settings.method {
             Method::Dpo(method) => preference::train(self, method, &mut log),
             Method::Reward(method) => reward::train_arm(self, method, &mut log),
+            Method::IterativeDpo(method) => iterative::train(self, method, &mut log),
             Method::Ppo(method) => policy_gradient::train_ppo(self, method, &mut log),
             Method::Rloo(method) => {
                 let recipe = Recipe::rloo(method, settings.sampling);
@@ -449,6 +464,7 @@ impl Run<'_> {
             Method::Ppo(_)
             | Method::Dpo(_)
             | Method::Reward(_)
+            | Method::IterativeDpo(_)
             | Method::Rloo(_)
             | Method::Grpo(_)
             | Method::RejectionSampling(_)

@@ -26,6 +26,7 @@ mod best_of_n;
 mod bootstrap;
 mod calibration;
 mod correlation;
+pub mod detector;
 pub mod distribution;
 mod effect_size;
 mod error;

@@ -5,11 +5,13 @@ mod ches;
 mod gradient_parts;
 mod probes;
 mod token_gains;
+mod trace;
 
 pub use ches::ches;
 pub use gradient_parts::{GradientParts, gradient_parts};
 pub use probes::{Group, Probes};
 pub use token_gains::{TokenGains, TokenGainsLook};
+pub use trace::Trace;
 
 use burn::tensor::Tensor;
 use preflab_data::Pair;
@@ -24,7 +26,7 @@ use probes::Row;
 const ROWS: usize = 64;
 
 /// Probe pairs whose next-token distributions are kept, see [`TokenGains`].
-const DISTRIBUTIONS: usize = 8;
+const DISTRIBUTIONS: usize = 4;
 
 /// Follows the probes over a training run.
 #[derive(Debug)]
@@ -223,46 +225,53 @@ fn per_token(rows: &[Vec<f32>]) -> f64 {
 }
 
 impl Look {
+    /// Mean log-probability per token of a group's rows; NaN where there is none.
+    pub fn per_token(&self, group: Group) -> f64 {
+        let found = self.groups.iter().find(|(other, _)| *other == group);
+        found.map_or(f64::NAN, |(_, [_, each, _])| *each)
+    }
+
+    /// Its figures.
+    pub fn figures(&self) -> Vec<(Metric, f64)> {
+        let groups = self.groups.iter().flat_map(|(group, values)| {
+            let metrics = group.metrics().into_iter();
+            metrics.zip(values.iter().copied())
+        });
+        let gains = self.gains.as_ref().map(|gains| {
+            [
+                (Metric::DynamicsTokenGainMax, gains.max()),
+                (Metric::DynamicsTokenGainOutside, gains.outside),
+            ]
+        });
+        let correlation = Some((Metric::DynamicsChesCorrelation, self.ches_correlation))
+            .filter(|(_, value)| value.is_finite());
+        groups
+            .chain([
+                (
+                    Metric::DynamicsTokenChangeChosen,
+                    mean(&self.token_change.chosen),
+                ),
+                (
+                    Metric::DynamicsTokenChangeRejected,
+                    mean(&self.token_change.rejected),
+                ),
+                (Metric::DynamicsMassOutside, self.mass_outside),
+                (Metric::DynamicsEntropy, self.entropy),
+                (Metric::DynamicsChes, self.ches),
+            ])
+            .chain(correlation)
+            .chain(gains.into_iter().flatten())
+            .collect()
+    }
+
     /// Logs the look.
     ///
     /// # Errors
     /// If the log cannot be written.
     pub fn record(&self, step: u64, log: &mut dyn Sink) -> Result<(), SinkError> {
-        for (group, values) in &self.groups {
-            for (metric, value) in group.metrics().into_iter().zip(values) {
-                log.scalar(step, metric, *value)?;
-            }
-        }
-        for (metric, changes) in [
-            (Metric::DynamicsTokenChangeChosen, &self.token_change.chosen),
-            (
-                Metric::DynamicsTokenChangeRejected,
-                &self.token_change.rejected,
-            ),
-        ] {
-            log.scalar(step, metric, mean(changes))?;
-            log.histogram(step, metric, changes)?;
-        }
-        log.scalars(
-            step,
-            &[
-                (Metric::DynamicsMassOutside, self.mass_outside),
-                (Metric::DynamicsEntropy, self.entropy),
-                (Metric::DynamicsChes, self.ches),
-            ],
-        )?;
-        if self.ches_correlation.is_finite() {
-            log.scalar(step, Metric::DynamicsChesCorrelation, self.ches_correlation)?;
-        }
-        if let Some(gains) = &self.gains {
-            log.scalars(
-                step,
-                &[
-                    (Metric::DynamicsTokenGainMax, gains.max()),
-                    (Metric::DynamicsTokenGainOutside, gains.outside),
-                ],
-            )?;
-        }
-        Ok(())
+        log.scalars(step, &self.figures())?;
+        let Pair { chosen, rejected } = &self.token_change;
+        log.histogram(step, Metric::DynamicsTokenChangeChosen, chosen)?;
+        log.histogram(step, Metric::DynamicsTokenChangeRejected, rejected)
     }
 }

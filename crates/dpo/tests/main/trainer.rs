@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use preflab_config::{Count, DpoSettings, ModelSettings, Objective, OptimizerSettings};
 use preflab_data::TokenPair;
-use preflab_dpo::dynamics::Probes;
+use preflab_dpo::dynamics::{Dynamics, Probes};
 use preflab_dpo::{
     AccuracyPairs, DpoTrainer, Measured, Monitoring, ReferenceError, ReferenceLogps, ScoredPairs,
     reference_logps,
@@ -259,16 +259,19 @@ fn run(seed: u64) -> (String, Memory) {
     let order = Order::Shuffled(Minibatches::new(streams, 8, 4));
     let mut settings = settings(&Objective::default(), 4);
     settings.batch_size = Count::of(4);
+    let dynamics = Dynamics::new(probes, &start.valid());
     let trainer = DpoTrainer::new(start, &settings, order, 6);
     let monitoring = Monitoring {
         held_out: held_out.scored(),
         probe_pairs: data.scored(),
-        probes: &probes,
+        dynamics: &dynamics,
         accuracy: AccuracyPairs {
             held_out: held_out.scored(),
             train: data.scored(),
         },
         every: 2,
+        answers: None,
+        first: 0,
     };
     let mut log = Memory::new();
     let trained = trainer

@@ -5,7 +5,9 @@ mod budgets;
 mod curves;
 mod definitions;
 mod differences;
+mod dynamics;
 mod matched;
+mod pairs;
 mod reproduction;
 mod samples;
 mod scores;
@@ -28,6 +30,8 @@ pub(crate) fn document(context: &Context<'_>) -> Result<Document, ReportError> {
         .section(differences::section(context))
         .section(ablation::section(context))
         .section(curves::section(context))
+        .section(dynamics::section(context))
+        .section(pairs::section(context))
         .section(shared::section(context)?)
         .section(budgets::section(context))
         .section(matched::section(context))

@@ -63,6 +63,33 @@ impl Default for Thresholds {
     }
 }
 
+impl Thresholds {
+    /// Those of real models, on log-likelihoods per token of chosen and rejected answers and on next-token probability.
+    ///
+    /// Calibrated on seeds that no result is reported from: 100 to 101 on arithmetic, 100 to 101 on verse, a model of 0.3
+    /// million parameters, 96 updates, with supervised fine-tuning on the chosen answers as the control. Per token, so that
+    /// they do not depend on the length of answers.
+    ///
+    /// - `drop`: fine-tuning lowers the rejected answers too, through the normaliser: by 0.03 to 0.45 nats per token in 7
+    ///   runs at three learning rates. DPO that gained gold score did so by 0.35 to 0.39, DPO at five times the rate, which
+    ///   gained none on average, by 2.8 to 3.0; on verse DPO by 0.54 and 1.1. Half a nat is above every control: an answer of 30 tokens has lost a factor of e^15.
+    /// - `decline`: below its peak the chosen log-likelihood was by 0.000 in every control, by 0.001 in DPO that gained, by
+    ///   0.015 to 0.11 in DPO that did not. Two hundredths: a factor of 0.55 over 30 tokens.
+    /// - `dispersion`: the mass outside rose by at most 0.0003 in the controls and 0.001 in DPO that gained, by 0.019 and
+    ///   0.058 at five times the rate. A hundredth, as in the toy model.
+    /// - `looks`: real runs are looked at a few times only.
+    /// - `gradient_ratio` is not used: at the level of answers it is the likelihood ratio, which `drop` reads already.
+    pub const fn per_token() -> Self {
+        Self {
+            drop: 0.5,
+            gradient_ratio: 0.0,
+            decline: 0.02,
+            dispersion: 0.01,
+            looks: 2,
+        }
+    }
+}
+
 /// Whether and how a property shows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Finding {
@@ -91,6 +118,107 @@ impl Detection {
     pub fn flagged(&self) -> bool {
         self.drop.onset.is_some()
             && (self.degradation.onset.is_some() || self.dispersion.onset.is_some())
+    }
+
+    /// The properties by name.
+    pub fn properties(&self) -> [(Property, Finding); 3] {
+        [
+            (Property::Drop, self.drop),
+            (Property::Degradation, self.degradation),
+            (Property::Dispersion, self.dispersion),
+        ]
+    }
+
+    /// What to try against the properties that set in.
+    pub fn remedies(&self) -> Vec<&'static str> {
+        let found = self.properties().into_iter();
+        found
+            .filter(|(_, finding)| finding.onset.is_some())
+            .map(|(property, _)| property.remedy())
+            .collect()
+    }
+
+    /// The verdict, the onsets and the remedies, in Markdown.
+    pub fn verdict(&self) -> String {
+        let headline = if self.flagged() {
+            "**Flagged**: the rejected likelihood drops, and with it the chosen likelihood falls or probability leaves the pairs."
+        } else if self.drop.onset.is_some() {
+            "**Not flagged**: the rejected likelihood drops, the chosen likelihood and the probability inside the pairs hold."
+        } else {
+            "**Not flagged**: no drastic drop of the rejected likelihood."
+        };
+        let rows: String = self
+            .properties()
+            .iter()
+            .map(|(property, finding)| {
+                let onset = finding
+                    .onset
+                    .map_or_else(|| "never".to_owned(), |step| format!("step {step}"));
+                format!(
+                    "| {} | {onset} | {:.3} {} |\n",
+                    property.name(),
+                    finding.strength,
+                    property.unit()
+                )
+            })
+            .collect();
+        let remedies = self.remedies();
+        let advice = if self.flagged() {
+            format!("\nTry: {}.\n", remedies.join("; "))
+        } else {
+            String::new()
+        };
+        format!(
+            "{headline}\n\n| property | onset | strength at the end |\n|---|---|---|\n{rows}{advice}"
+        )
+    }
+}
+
+/// One of the paper's three properties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Property {
+    /// Drastic drop of the rejected likelihood.
+    Drop,
+    /// Degradation into response suppression.
+    Degradation,
+    /// Dispersion over unseen responses.
+    Dispersion,
+}
+
+impl Property {
+    /// The three in the paper's order.
+    pub const ALL: [Self; 3] = [Self::Drop, Self::Degradation, Self::Dispersion];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Degradation => "degradation",
+            Self::Dispersion => "dispersion",
+        }
+    }
+
+    /// Unit of its strength in real models.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Drop | Self::Degradation => "nats per token",
+            Self::Dispersion => "of next-token probability",
+        }
+    }
+
+    /// What the paper and its successors do against it.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Drop => {
+                "Flex-DPO with a smaller `beta_rejected` (arXiv:2406.07327, section 3.3), which slows the fall of the rejected side"
+            }
+            Self::Degradation => {
+                "SFT-DPO (a supervised weight `gamma` on the chosen side) or DPOP (a penalty where the chosen likelihood is below the reference's)"
+            }
+            Self::Dispersion => {
+                "on-policy pairs (`preferences.scenario = \"on-policy\"`, or rounds of `method.iterative-dpo`) and fewer updates"
+            }
+        }
     }
 }
 
@@ -250,6 +378,31 @@ mod tests {
             run(chosen, rejected, [0.1; 6], None).degradation.onset,
             Some(20)
         );
+    }
+
+    #[test]
+    fn the_verdict_names_onsets_and_remedies() {
+        let found = run(
+            [-2.0, -1.0, -0.5, -0.6, -0.9, -1.5],
+            [-2.0, -30.0, -80.0, -100.0, -120.0, -130.0],
+            [0.4; 6],
+            Some([0.0, 20.0, 60.0, 90.0, 110.0, 120.0]),
+        );
+        let verdict = found.verdict();
+        for part in [
+            "**Flagged**",
+            "| drop | step 20 |",
+            "| degradation | step 30 |",
+            "| dispersion | never |",
+            "beta_rejected",
+            "DPOP",
+        ] {
+            assert!(verdict.contains(part), "{part}: {verdict}");
+        }
+        assert!(!verdict.contains("on-policy"), "{verdict}");
+        let nothing = run([-2.0; 6], [-2.0; 6], [0.4; 6], None);
+        assert!(nothing.remedies().is_empty());
+        assert!(nothing.verdict().starts_with("**Not flagged**"));
     }
 
     #[test]

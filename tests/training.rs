@@ -146,7 +146,18 @@ fn killed_after(place: &Workplace, arguments: &[&str], out: &str, update: u64) -
 
 /// Trains once in one go, and once killed again and again.
 fn killing_changes_nothing(method: &str, model: &str, more: &[&str], place: &Workplace) {
-    let (whole, killed) = (format!("{method}-whole"), format!("{method}-killed"));
+    killing_changes_nothing_of(method, method, model, more, place);
+}
+
+/// The same, with a name for the two runs.
+fn killing_changes_nothing_of(
+    name: &str,
+    method: &str,
+    model: &str,
+    more: &[&str],
+    place: &Workplace,
+) {
+    let (whole, killed) = (format!("{name}-whole"), format!("{name}-killed"));
     run(place, &train(method, model, &whole, more));
     let again = train(method, model, &killed, more);
     let mut kills = 0;
@@ -183,6 +194,13 @@ fn a_killed_run_of_every_offline_method_ends_in_the_same_bits() {
         ],
         &place,
     );
+    let adapters = ["--set", "epochs=3", "--set", "lora.rank=2"];
+    killing_changes_nothing_of("adapters", "dpo", "sft-whole", &adapters, &place);
+    for side in ["whole", "killed"] {
+        let adapter = place.path(&format!("adapters-{side}/adapter"));
+        assert!(adapter.join("adapter_config.json").is_file());
+        assert!(adapter.join("adapter_model.safetensors").is_file());
+    }
 }
 
 #[test]

@@ -9,8 +9,9 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BudgetSettings, Count, DpoSettings, Fraction, GrpoSettings, ModelSource, NonNegative,
-    PpoSettings, RewardSettings, RlooSettings, SamplingSettings, SftSettings, TokenizerSettings,
+    BudgetSettings, Count, DpoSettings, Fraction, GrpoSettings, LoraSettings, MemorySettings,
+    ModelSource, NonNegative, PpoSettings, Precision, RewardSettings, RlooSettings,
+    SamplingSettings, SftSettings, TokenizerSettings,
 };
 
 /// What every trainer of `preflab train` is told, whatever its method.
@@ -45,6 +46,15 @@ pub struct TrainSettings {
     /// PPO, RLOO and GRPO: the checkpoint directory of the reward model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward_model: Option<PathBuf>,
+    /// Adapters that are trained in place of all weights (of PPO's value model, too); absent: all weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraSettings>,
+    /// What training trades for memory.
+    #[serde(default, skip_serializing_if = "MemorySettings::is_default")]
+    pub memory: MemorySettings,
+    /// The numbers that every model computes in.
+    #[serde(default, skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
     /// Seed of every random number.
     #[serde(default)]
     pub seed: u64,

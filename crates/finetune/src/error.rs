@@ -7,6 +7,7 @@ use preflab_experiment::Problems;
 use preflab_metrics::SinkError;
 use preflab_training::{DeviceError, TrainError};
 use preflab_transformer::checkpoint::CheckpointError;
+use preflab_transformer::lora::LoraError;
 
 /// Why a request cannot be done, or was not.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,9 @@ pub enum FinetuneError {
     /// The device.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// Adapters that the model cannot have.
+    #[error(transparent)]
+    Lora(#[from] LoraError),
     /// A model that cannot be written.
     #[error(transparent)]
     Save(CheckpointError),
@@ -73,6 +77,7 @@ impl FinetuneError {
             | Self::Refused { .. }
             | Self::Data(_)
             | Self::Load(_)
+            | Self::Lora(_)
             | Self::Device(_) => true,
             Self::Save(_)
             | Self::Train(_)

@@ -2,27 +2,33 @@
 
 use preflab_transformer::Architecture;
 
-/// Bytes of a trained parameter: its value, its gradient and two moments, in f32.
-const TRAINED: f64 = 16.0;
-/// Bytes of a parameter that is only read.
-const FROZEN: f64 = 4.0;
+/// Bytes of a parameter.
+const VALUE: f64 = 4.0;
+/// Bytes of a trained parameter's gradient and two moments.
+const LEARNING: f64 = 12.0;
 
 /// A model that a run holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Role {
     pub name: &'static str,
     pub parameters: usize,
-    pub trained: bool,
+    /// How many of them are trained.
+    pub trained: usize,
 }
 
 /// A line about the memory of models and of the activations of a pass over `tokens` tokens.
 pub(crate) fn line(roles: &[Role], architecture: &Architecture, tokens: usize) -> String {
-    let bytes = |role: &Role| role.parameters as f64 * if role.trained { TRAINED } else { FROZEN };
+    let bytes = |role: &Role| VALUE * role.parameters as f64 + LEARNING * role.trained as f64;
     let of_roles: Vec<String> = roles
         .iter()
         .map(|role| {
+            let trained = match role.trained {
+                0 => String::new(),
+                trained if trained == role.parameters => ", all trained".to_owned(),
+                trained => format!(", {} trained", count(trained)),
+            };
             format!(
-                "{} {} ({} parameters)",
+                "{} {} ({} parameters{trained})",
                 role.name,
                 size(bytes(role)),
                 count(role.parameters)

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use burn::module::Module;
 use preflab_config::SavedNumber;
 use preflab_training::Trained;
-use preflab_transformer::checkpoint::{self, Config, Number, SaveOptions};
+use preflab_transformer::checkpoint::{self, Config, Model, Number, SaveOptions};
+use preflab_transformer::lora;
 
 use crate::FinetuneError;
 use crate::start::Words;
@@ -17,7 +17,12 @@ pub(crate) struct Saving<'s> {
     pub config: &'s Config,
     pub words: &'s Words,
     pub number: SavedNumber,
+    /// The checkpoint directory that adapters belong to.
+    pub base: Option<&'s Path>,
 }
+
+/// Directory with the adapters of a model whose weights have them folded in.
+const ADAPTER: &str = "adapter";
 
 impl Saving<'_> {
     /// Writes a model directory that transformers loads; `directory` is made.
@@ -31,15 +36,28 @@ impl Saving<'_> {
             ..SaveOptions::default()
         };
         match model {
-            Trained::Policy(policy) => {
-                checkpoint::save(&policy.valid(), self.config, options, directory)
-            }
-            Trained::Scalar(scorer) => {
-                checkpoint::save(&scorer.valid(), self.config, options, directory)
-            }
-        }
-        .map_err(FinetuneError::Save)?;
+            Trained::Policy(policy) => self.write(policy, options, directory),
+            Trained::Scalar(scorer) => self.write(scorer, options, directory),
+        }?;
         self.words.save(directory)
+    }
+
+    /// Weights with adapters folded in; and, where they belong to a checkpoint, the adapters alone beside them.
+    fn write<M: Model>(
+        &self,
+        model: &M,
+        options: SaveOptions,
+        directory: &Path,
+    ) -> Result<(), FinetuneError> {
+        checkpoint::save(model, self.config, options, directory).map_err(FinetuneError::Save)?;
+        match self.base {
+            Some(base) if lora::is_adapted(model) => {
+                let base = base.display().to_string();
+                lora::save(&model.valid(), self.config, &base, &directory.join(ADAPTER))
+                    .map_err(FinetuneError::Save)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
@@ -52,6 +70,13 @@ pub(crate) fn move_into(from: &Path, into: &Path) -> Result<(), FinetuneError> {
         .filter(|entry| entry.path().is_file())
         .map(|entry| entry.file_name())
         .collect();
+    if from.join(ADAPTER).is_dir() {
+        let target = into.join(ADAPTER);
+        if target.exists() {
+            fs::remove_dir_all(&target).map_err(FinetuneError::io("delete", &target))?;
+        }
+        fs::rename(from.join(ADAPTER), &target).map_err(FinetuneError::io("write", &target))?;
+    }
     names.sort_by_key(|name| (name == "config.json", name.clone()));
     for name in names {
         let target = into.join(&name);
@@ -60,8 +85,15 @@ pub(crate) fn move_into(from: &Path, into: &Path) -> Result<(), FinetuneError> {
     fs::remove_dir_all(from).map_err(FinetuneError::io("delete", from))
 }
 
-/// Copies the files of a model directory; directories in it stay behind.
-pub(crate) fn copy_files(from: &Path, into: &Path) -> Result<(), FinetuneError> {
+/// Copies a model directory with its adapters; what a trainer keeps there stays behind.
+pub(crate) fn copy_model(from: &Path, into: &Path) -> Result<(), FinetuneError> {
+    if from.join(ADAPTER).is_dir() {
+        copy_files(&from.join(ADAPTER), &into.join(ADAPTER))?;
+    }
+    copy_files(from, into)
+}
+
+fn copy_files(from: &Path, into: &Path) -> Result<(), FinetuneError> {
     fs::create_dir_all(into).map_err(FinetuneError::io("create", into))?;
     for entry in fs::read_dir(from)
         .map_err(FinetuneError::io("read", from))?

@@ -11,7 +11,7 @@ use preflab_metrics::{Better, Metric};
 use serde::{Deserialize, Serialize};
 
 /// The keys of [`TrainSettings`]: those that every method shares.
-const SHARED: [&str; 17] = [
+const SHARED: [&str; 20] = [
     "model",
     "tokenizer",
     "data",
@@ -22,6 +22,9 @@ const SHARED: [&str; 17] = [
     "over_long",
     "reference_model",
     "reward_model",
+    "lora",
+    "memory",
+    "precision",
     "seed",
     "evaluate_every",
     "samples",
@@ -480,6 +483,9 @@ mod tests {
         reference_model = "c"
         reward_model = "d"
         early_stop.patience = 1
+        lora.rank = 1
+        memory.recompute = true
+        precision = "bf16"
     "#;
 
     #[test]

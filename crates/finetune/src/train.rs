@@ -23,7 +23,7 @@ use preflab_ppo::{PolicyGradient, Recipe, Scorer};
 use preflab_reward::{Judged, RewardRun, RewardTrainer};
 use preflab_training::{DeviceChoice, Minibatches, Order, SftTrainer, Stream, Streams, Trained};
 use preflab_transformer::checkpoint::{self, Config, SpecialTokens};
-use preflab_transformer::{CausalLm, ScalarModel};
+use preflab_transformer::{CausalLm, ScalarModel, lora};
 use serde::{Deserialize, Serialize};
 
 use crate::card::Card;
@@ -33,12 +33,17 @@ use crate::looks::Answers;
 use crate::memory::{self, Role};
 use crate::reward_model::{NORMALISATION, RewardModel, normalisation_on};
 use crate::run_directory::{METRICS, RunDirectory, Standing, read_json};
-use crate::saved::{Saving, copy_files, move_into};
+use crate::saved::{Saving, copy_model, move_into};
 use crate::start::{Kind, RewardStart, Start, Words, checkpoint_of, kind};
 use crate::{FinetuneError, Observer, TrainRequest, reference};
 
 /// Tokens of the tokenizer that is made for a fresh model, where nothing is said.
 const VOCABULARY: usize = 2048;
+
+/// Numbers of the stream of initial weights that adapters are drawn from.
+const POLICY_ADAPTER: u64 = 3;
+const REWARD_ADAPTER: u64 = 4;
+const VALUE_ADAPTER: u64 = 5;
 
 /// Pairs whose log-probs are watched in detail.
 const PROBES: usize = 32;
@@ -246,6 +251,30 @@ impl Run<'_> {
         }
     }
 
+    /// A model that computes in the numbers asked for.
+    fn precise<M: checkpoint::Model>(&self, model: M) -> M {
+        model.with_precision(self.request().settings.precision)
+    }
+
+    /// A model as it is to be trained: with adapters and savings of memory, where they are asked for. Adapters are drawn from
+    /// number `init` of the stream of initial weights.
+    fn to_train<M: checkpoint::Model>(
+        &self,
+        model: M,
+        config: &Config,
+        init: u64,
+    ) -> Result<M, FinetuneError> {
+        let settings = &self.request().settings;
+        let model = self.precise(model).with_memory(settings.memory);
+        match &settings.lora {
+            Some(lora) => {
+                let seed = self.streams().at(Stream::Init, init);
+                Ok(lora::attach(model, config.family(), lora, seed)?)
+            }
+            None => Ok(model),
+        }
+    }
+
     /// Longest sequence for a model of this context.
     fn max_length(&self, context: usize) -> Result<usize, FinetuneError> {
         match self.request().settings.max_length.map(Count::get) {
@@ -273,6 +302,7 @@ impl Run<'_> {
             config,
             words,
         } = self.start()?;
+        let policy = self.to_train(policy, &config, POLICY_ADAPTER)?;
         let max_length = self.max_length(policy.architecture().context)?;
         let data = self.reading(&words, max_length).examples()?;
         let batch = settings.batch_size.get();
@@ -326,6 +356,7 @@ impl Run<'_> {
             }
         };
         let config = with_padding(config, &words);
+        let model = self.to_train(model, &config, REWARD_ADAPTER)?;
         let max_length = self.max_length(model.architecture().context)?;
         let data = self.reading(&words, max_length).pairs()?;
         let train = Pairs::new(&data.train);
@@ -392,13 +423,15 @@ impl Run<'_> {
                         "a reference gives log-probs to the very tokens of the policy: take a model of the same family",
                     ));
                 }
-                Some(other.policy)
+                Some(self.precise(other.policy))
             }
             None => None,
         };
+        let policy = self.precise(policy);
+        let learner = self.to_train(policy.clone(), &config, POLICY_ADAPTER)?;
         let batch = settings.batch_size.get();
         let micro = settings.micro_batch_size.map_or(batch, Count::get);
-        let mut roles = vec![role("policy", &policy, true)];
+        let mut roles = vec![role("policy", &learner, true)];
         roles.extend(other.iter().map(|other| role("reference", other, false)));
         self.say_memory(
             &roles,
@@ -414,7 +447,7 @@ impl Run<'_> {
             self.observer,
         )?;
         let is_start = other.is_none();
-        drop(other);
+        drop((other, policy));
         let updates = passes.updates(train.tokens.len(), batch);
         let watched = PROBES.min(train.tokens.len());
         let probes = Probes::new(
@@ -439,7 +472,7 @@ impl Run<'_> {
             first: 0,
         };
         let order = Order::Shuffled(Minibatches::new(self.streams(), train.tokens.len(), batch));
-        let trainer = DpoTrainer::new(policy, settings, order, updates);
+        let trainer = DpoTrainer::new(learner, settings, order, updates);
         if is_start {
             trainer.check_start(scored, CHECKED).map_err(|error| {
                 FinetuneError::refused(error.to_string(), "delete the run's directory")
@@ -482,7 +515,8 @@ impl Run<'_> {
         } = self.start()?;
         let reward_directory = self.request().settings.reward_model.as_deref();
         let reward_directory = reward_directory.expect("checked when the settings were read");
-        let reward = RewardModel::load(reward_directory, self.device)?;
+        let mut reward = RewardModel::load(reward_directory, self.device)?;
+        reward.start.model = self.precise(reward.start.model);
         reward.check_words(&words, reward_directory)?;
         let room = recipe.sampling.max_tokens.get();
         let context = policy
@@ -506,7 +540,11 @@ impl Run<'_> {
             }
             ValueInit::Sft => Ok(ScalarModel::from_decoder(&policy.decoder, 0.0, 0)),
         });
-        let value = value.transpose()?;
+        let value = value
+            .transpose()?
+            .map(|value| self.to_train(value, &config, VALUE_ADAPTER))
+            .transpose()?;
+        let policy = self.to_train(policy, &config, POLICY_ADAPTER)?;
         let mut roles = vec![
             role("policy", &policy, true),
             role("reference", &policy, false),
@@ -608,6 +646,7 @@ impl Run<'_> {
                 config,
                 words,
                 number: settings.save_as,
+                base: checkpoint_of(&settings.model),
             },
             best: request.best_metric(),
             keep_best: settings.checkpoints.keep_best.max(usize::from(judges)),
@@ -655,7 +694,7 @@ impl Run<'_> {
         let (output_update, scale) = match best.filter(|_| takes_best) {
             Some((_, update)) => {
                 let directory = model_of(&self.directory.checkpoints(), update);
-                copy_files(&directory, &partial)?;
+                copy_model(&directory, &partial)?;
                 let scale = normalise
                     .map(|normalise| {
                         checkpoint::load::<ScalarModel>(&directory, self.device)
@@ -824,7 +863,11 @@ fn role<M: Module>(name: &'static str, model: &M, trained: bool) -> Role {
     Role {
         name,
         parameters: model.num_params(),
-        trained,
+        trained: if trained {
+            lora::trained_parameters(model)
+        } else {
+            0
+        },
     }
 }
 

@@ -447,7 +447,7 @@ impl Run<'_> {
             self.observer,
         )?;
         let is_start = other.is_none();
-        drop((other, policy));
+        drop(other);
         let updates = passes.updates(train.tokens.len(), batch);
         let watched = PROBES.min(train.tokens.len());
         let probes = Probes::new(
@@ -458,6 +458,7 @@ impl Run<'_> {
             &mut self.streams().rng(Stream::Probes, 0),
         );
         let dynamics = Dynamics::new(probes, &policy.valid());
+        drop(policy);
         let scored = train.scored(&logps.train);
         let monitoring = Monitoring {
             held_out: held_out.scored(&logps.held_out),

@@ -11,7 +11,7 @@ use preflab_config::{
     RewardSettings, SamplingSettings, SftSettings,
 };
 use preflab_data::{Pair, TokenExample};
-use preflab_dpo::dynamics::Probes;
+use preflab_dpo::dynamics::{Dynamics, Probes};
 use preflab_dpo::{AccuracyPairs, DpoTrainer, Monitoring, ScoredPairs, reference_logps};
 use preflab_metrics::RunLog;
 use preflab_ppo::{PolicyGradient, Recipe, Scored};
@@ -123,15 +123,18 @@ fn dpo(workload: &Workload, logs: &Path, watch: &Rounds) -> Ended {
         reference: &[],
         score_gaps: None,
     };
+    let dynamics = Dynamics::new(Probes::default(), &policy.valid());
     let monitoring = Monitoring {
         held_out: nothing,
         probe_pairs: nothing,
-        probes: &Probes::default(),
+        dynamics: &dynamics,
         accuracy: AccuracyPairs {
             held_out: nothing,
             train: nothing,
         },
         every: ENDLESS,
+        answers: None,
+        first: 0,
     };
     let trainer = DpoTrainer::new(policy, &settings, order(workload), ENDLESS);
     let mut log = RunLog::create(logs)?;

@@ -92,7 +92,7 @@ impl Start {
     }
 
     /// The start as it is to be trained.
-    fn to_train(self, run: &Run<'_>) -> Result<Self, StageError> {
+    fn into_training(self, run: &Run<'_>) -> Result<Self, StageError> {
         let lora = run.settings().lora.as_ref();
         Ok(Self {
             policy: run.to_train(self.policy, &self.config, lora, POLICY_ADAPTER)?,
@@ -144,7 +144,7 @@ fn train(
         config,
         reward,
         prompts,
-    } = start.to_train(run)?;
+    } = start.into_training(run)?;
     let scorer = LearnedReward {
         reward: &reward,
         data: &data,
@@ -171,7 +171,7 @@ pub(crate) fn train_rejection(
         config,
         reward,
         prompts,
-    } = Start::new(run)?.to_train(run)?;
+    } = Start::new(run)?.into_training(run)?;
     let mut work = Work::default();
     let each = settings.candidates.get();
     let rounds = settings.rounds.get();

@@ -12,7 +12,10 @@ use crate::read::read;
 use crate::sources::Sources;
 
 /// The shapes that the binary brings along; a file of the same name in a `configs/model/` goes before them.
-const BUILT_IN: [(&str, &str); 1] = [("tiny", include_str!("../../../configs/model/tiny.toml"))];
+const BUILT_IN: [(&str, &str); 2] = [
+    ("small", include_str!("../../../configs/model/small.toml")),
+    ("tiny", include_str!("../../../configs/model/tiny.toml")),
+];
 
 /// Where model names are looked up.
 #[derive(Debug, Clone)]

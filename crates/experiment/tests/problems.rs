@@ -165,7 +165,7 @@ fn a_model_that_is_not_there() {
       |       ^^^^^^^^
     there is no model `gigantic`
 
-    hint: name a file of `configs/model/` (tiny), give a checkpoint directory, or write the shape in place
+    hint: name a file of `configs/model/` (small, tiny), give a checkpoint directory, or write the shape in place
     ");
 }
 

@@ -305,9 +305,6 @@ fn a_run_logs_what_trl_logs_and_the_papers_quantities() {
         Metric::RewardsRejected,
         Metric::RewardsAccuracies,
         Metric::RewardsMargins,
-        Metric::AccuracyHeldOut,
-        Metric::AccuracyTrain,
-        Metric::AccuracyGap,
         Metric::LogpsChosen,
         Metric::LogpsRejected,
         Metric::GradNorm,
@@ -335,6 +332,9 @@ fn a_run_logs_what_trl_logs_and_the_papers_quantities() {
         Metric::DynamicsGradientCosine,
         Metric::DynamicsChes,
         Metric::EvalRewardsAccuracies,
+        Metric::AccuracyHeldOut,
+        Metric::AccuracyTrain,
+        Metric::AccuracyGap,
     ] {
         let series = log.series(metric);
         let steps: Vec<u64> = series.iter().map(|(step, _)| *step).collect();

@@ -10,7 +10,8 @@ use crate::format::with_interval;
 const WIDTH: usize = 100;
 const NUMBER: usize = 2;
 const VERDICT: usize = 12;
-const EFFECT: usize = 26;
+/// As much as `−0.000002 [−0.000033, −0.000030]` takes.
+const EFFECT: usize = 32;
 const SEEDS: usize = 5;
 const GAP: usize = 2;
 const CLAIM: usize = WIDTH - NUMBER - VERDICT - EFFECT - SEEDS - 4 * GAP;

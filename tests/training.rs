@@ -194,6 +194,9 @@ fn a_killed_run_of_every_offline_method_ends_in_the_same_bits() {
         ],
         &place,
     );
+    killing_changes_nothing("kto", "sft-whole", &["--set", "epochs=3"], &place);
+    let running = ["--set", "epochs=2", "--set", "objective.bco={}"];
+    killing_changes_nothing_of("bco", "kto", "sft-whole", &running, &place);
     let adapters = ["--set", "epochs=3", "--set", "lora.rank=2"];
     killing_changes_nothing_of("adapters", "dpo", "sft-whole", &adapters, &place);
     for side in ["whole", "killed"] {
@@ -371,7 +374,10 @@ fn every_layout_of_rows_trains() {
     .into_iter()
     .enumerate()
     {
-        for method in ["dpo", "sft", "reward"] {
+        for method in ["dpo", "kto", "sft", "reward"] {
+            if (method, file) == ("kto", "scored.jsonl") {
+                continue;
+            }
             let out = format!("{method}-{index}");
             let report: Value = serde_json::from_str(&run(
                 &place,
@@ -394,10 +400,9 @@ fn every_layout_of_rows_trains() {
                 ],
             ))
             .unwrap();
-            let rows = if (method, file) == ("sft", "kto.jsonl") {
-                12
-            } else {
-                texts.len()
+            let rows = match method {
+                "kto" => 2 * texts.len(),
+                _ => texts.len(),
             };
             assert_eq!(report["data"]["train"], rows, "{method} on {file}");
         }
@@ -526,7 +531,7 @@ fn an_explicit_reference_is_not_the_start_and_stale_log_probs_are_computed_anew(
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
     assert!(
-        said.contains("of another model or other pairs, and are computed anew"),
+        said.contains("of another model or other rows, and are computed anew"),
         "{said}"
     );
     let again: Value = serde_json::from_slice(&fs::read(place.path(file)).unwrap()).unwrap();
@@ -560,6 +565,10 @@ fn each_bad_request_is_refused_with_its_reason() {
     place.write("taken/thesis.tex", "");
     place.write("method.toml", "method = \"dpo\"\nbatch_size = 0\n");
     place.write("hollow/notes.txt", "");
+    place.write(
+        "scored.jsonl",
+        "{\"prompt\": \"a\", \"completions\": [\"b\", \"c\"], \"scores\": [1, 2]}\n",
+    );
     // Options given here take the place of the usual ones.
     let dpo = |more: &[&str]| {
         let usual = [
@@ -576,6 +585,14 @@ fn each_bad_request_is_refused_with_its_reason() {
         refused(&place, &all)
     };
     let message = |arguments: &[&str]| refused(&place, arguments);
+    let kto = |more: &[&str]| {
+        let mut all = vec!["train", "kto", "--model", &model, "--out", "out"];
+        if !more.contains(&"--data") {
+            all.extend(["--data", "pairs.jsonl"]);
+        }
+        all.extend(more);
+        refused(&place, &all)
+    };
     for (said, expected) in [
         (
             message(&[
@@ -613,6 +630,22 @@ fn each_bad_request_is_refused_with_its_reason() {
         (
             message(&["train", "dpo", "--model", &model, "--data", "pairs.jsonl"]),
             "where is the model to be saved?",
+        ),
+        (
+            kto(&["--data", "scored.jsonl"]),
+            "expected a row with `prompt`, `completion` and `label`, or with `chosen` and `rejected`",
+        ),
+        (
+            kto(&["--set", "objective.dpo.beta=0.1"]),
+            "`kto` judges each completion by itself: the objective compares the two completions of a pair",
+        ),
+        (
+            kto(&["--set", "objective.kto.baseline=\"other-side\""]),
+            "the baseline `other-side` reads the other completion of a pair",
+        ),
+        (
+            kto(&["--set", "batch_size=1"]),
+            "set `batch_size` to 2 or more",
         ),
         (
             message(&["train", "sft", "--config", "method.toml", "--model", &model]),
@@ -994,4 +1027,55 @@ fn transformers_loads_what_was_trained_here_and_goes_on() {
         let sum = |scores: Vec<f64>| scores.iter().sum::<f64>();
         assert!(sum(scores("next", "logp")) > sum(ours), "{name}");
     }
+}
+
+/// Answers of which two thirds are right, in one order, some prompts with one answer alone.
+fn labelled(count: usize) -> Vec<Value> {
+    let rows = pairs(count).into_iter().enumerate();
+    rows.map(|(index, row)| {
+        let wanted = index % 3 != 0;
+        let side = if wanted { "chosen" } else { "rejected" };
+        json!({ "prompt": row["prompt"], "completion": row[side], "label": wanted })
+    })
+    .collect()
+}
+
+#[test]
+fn completions_with_labels_train_without_pairs() {
+    let place = place();
+    run(&place, &train("sft", "mini", "sft", &[]));
+    place.write("labelled.jsonl", &lines(&labelled(60)));
+    let arguments = [
+        "train",
+        "kto",
+        "--model",
+        "sft",
+        "--data",
+        "labelled.jsonl",
+        "--eval-share",
+        "0.2",
+        "--out",
+        "kto",
+        "--json",
+        "--set",
+        "epochs=20",
+        "--set",
+        "batch_size=8",
+        "--set",
+        "optimizer.learning_rate=3e-3",
+        "--set",
+        "samples.prompts=0",
+    ];
+    let output = place.output(&arguments);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains(" wanted, "), "{said}");
+    assert!(
+        said.contains("KTO's authors advise 1 to 4/3: `objective.kto.desirable_weight` from 0."),
+        "{said}"
+    );
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let figure = |tag: &str| report["metrics"][tag].as_f64().unwrap();
+    assert!(figure("eval_rewards/accuracies") > 0.9, "{report:#}");
+    assert!(figure("eval_rewards/margins") > 0.5, "{report:#}");
 }

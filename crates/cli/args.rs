@@ -23,7 +23,7 @@ pub enum Command {
     Plan(PlanArguments),
     /// Make the report again from what is on disk
     Report(ReportArguments),
-    /// Train a model on your own data: sft, reward, dpo, ppo, rloo or grpo
+    /// Train a model on your own data: sft, reward, dpo, kto, ppo, rloo or grpo
     Train(TrainArguments),
     /// Answer prompts with a saved model
     Generate(GenerateArguments),
@@ -99,7 +99,7 @@ pub struct ReportArguments {
 /// Arguments of `train`.
 #[derive(Debug, Args)]
 pub struct TrainArguments {
-    /// sft, reward, dpo, ppo, rloo or grpo; may be named in the file instead
+    /// sft, reward, dpo, kto, ppo, rloo or grpo; may be named in the file instead
     pub method: Option<String>,
     /// TOML file with the settings; options and `--set` go before it
     #[arg(long, value_name = "FILE")]

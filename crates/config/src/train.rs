@@ -40,7 +40,7 @@ pub struct TrainSettings {
     /// What becomes of a longer one.
     #[serde(default)]
     pub over_long: OverLong,
-    /// DPO family: the checkpoint directory of the reference; absent: the start.
+    /// DPO family and KTO: the checkpoint directory of the reference; absent: the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference_model: Option<PathBuf>,
     /// PPO, RLOO and GRPO: the checkpoint directory of the reward model.
@@ -162,7 +162,7 @@ pub struct CheckpointSettings {
     /// The best checkpoints that are kept besides, by `metric`.
     pub keep_best: usize,
     /// Tag of the metric that says which is best; absent: the method's own (`eval_loss`; for reward models
-    /// `eval_accuracy`; for the DPO family `eval_rewards/accuracies`; for PPO, RLOO and GRPO `objective/rlhf_reward`).
+    /// `eval_accuracy`; for the DPO family and KTO `eval_rewards/accuracies`; for PPO, RLOO and GRPO `objective/rlhf_reward`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
     /// Which model the run ends with.
@@ -223,11 +223,11 @@ pub enum SavedNumber {
     Bf16,
 }
 
-/// How long the DPO family trains.
+/// How long the DPO family and KTO train.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Passes {
-    /// Passes over the pairs.
+    /// Passes over the pairs or examples.
     pub epochs: Count,
     /// Most updates; absent: as many as the passes have.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -280,6 +280,8 @@ pub enum TrainMethod {
     Reward(RewardSettings),
     /// The DPO family.
     Dpo(DpoSettings, Passes),
+    /// KTO or BCO on completions with labels, no pairs.
+    Kto(DpoSettings, Passes),
     /// PPO.
     Ppo(PpoSettings, Rollouts),
     /// RLOO.

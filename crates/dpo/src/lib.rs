@@ -26,6 +26,7 @@ mod statistics;
 #[cfg(test)]
 mod testing;
 mod trainer;
+mod unpaired;
 
 pub use batch::ScoredPairs;
 pub use inputs::{Context, Inputs, Logps, TokenTerms, margin};
@@ -38,3 +39,7 @@ pub use reference::{
 pub use run::{AccuracyPairs, Answers, Monitoring};
 pub use statistics::TokenStatistics;
 pub use trainer::DpoTrainer;
+pub use unpaired::{
+    ExampleLogps, JudgedExamples, Unpaired, UnpairedError, UnpairedMeasured, UnpairedTrainer,
+    example_logps,
+};

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::rows::{PreferenceRow, PromptRow, SupervisedRow, extremes};
+use crate::rows::{JudgedRow, PreferenceRow, PromptRow, SupervisedRow, extremes};
 use crate::start::Words;
 use crate::{FinetuneError, Observer};
 
@@ -173,12 +173,27 @@ pub struct PreparedPair {
     pub margin: Option<f64>,
 }
 
+/// A completion with its label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PreparedExample {
+    /// Its tokens.
+    pub tokens: TokenExample,
+    /// Whether it is wanted.
+    pub wanted: bool,
+}
+
 /// One row as tokens, before it is known whether it is held out.
 trait Tokens: Send {
     fn prompt(&self) -> &[u32];
 }
 
 impl Tokens for PreparedPair {
+    fn prompt(&self) -> &[u32] {
+        &self.tokens.prompt
+    }
+}
+
+impl Tokens for PreparedExample {
     fn prompt(&self) -> &[u32] {
         &self.tokens.prompt
     }
@@ -239,6 +254,28 @@ impl Reading<'_> {
                 self.tokenised(&path, rows, report, &mut pairs, |pair| self.pair(pair))?;
             }
             Ok((reports, pairs))
+        })
+    }
+
+    /// Completions that are wanted or not, each by itself.
+    pub fn judged(&self) -> Result<Prepared<PreparedExample>, FinetuneError> {
+        self.prepared(|files, report| {
+            let mut examples = Vec::new();
+            let reports = self.read(files, |path, rows: Vec<Row<JudgedRow>>| {
+                let completions = |Row { line, record }: Row<JudgedRow>| {
+                    let of_row = record.completions().into_iter();
+                    of_row.map(move |completion| (line, completion))
+                };
+                let rows = rows.into_iter().flat_map(completions).collect();
+                self.tokenised(path, rows, report, &mut examples, |(row, wanted)| {
+                    let outcome = self.example(row)?;
+                    Ok(outcome.map(|(tokens, reason)| {
+                        let wanted = *wanted;
+                        (PreparedExample { tokens, wanted }, reason)
+                    }))
+                })
+            })?;
+            Ok((reports, examples))
         })
     }
 

@@ -32,6 +32,45 @@ impl Record for PreferenceRow {
     }
 }
 
+/// A row of completions that are wanted or not, each by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum JudgedRow {
+    /// One completion with its label.
+    One(KtoRecord),
+    /// A wanted and an unwanted one.
+    Pair(PairRecord),
+}
+
+impl JudgedRow {
+    /// Each completion with its prompt and whether it is wanted.
+    pub fn completions(self) -> Vec<(SupervisedRecord, bool)> {
+        let rows = match self {
+            Self::One(row) => vec![row],
+            Self::Pair(pair) => KtoRecord::unpaired(&[pair]),
+        };
+        let of = |row: KtoRecord| {
+            let record = SupervisedRecord::Completion {
+                prompt: row.prompt,
+                completion: row.completion,
+            };
+            (record, row.label)
+        };
+        rows.into_iter().map(of).collect()
+    }
+}
+
+impl Record for JudgedRow {
+    const EXPECTED: &'static str =
+        "a row with `prompt`, `completion` and `label`, or with `chosen` and `rejected`";
+
+    fn read(columns: &Columns) -> Result<Self, RecordProblem> {
+        if columns.has("chosen") && columns.has("rejected") && !columns.has("label") {
+            return PairRecord::read(columns).map(Self::Pair);
+        }
+        KtoRecord::read(columns).map(Self::One)
+    }
+}
+
 /// A row that supervised fine-tuning reads.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum SupervisedRow {

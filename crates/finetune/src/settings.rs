@@ -6,6 +6,7 @@ use preflab_config::{
     DpoSettings, GrpoSettings, ModelSource, OptimizerSettings, Passes, Positive, PpoSettings,
     RewardSettings, RlooSettings, Rollouts, SftSettings, TrainMethod, TrainSettings,
 };
+use preflab_dpo::Unpaired;
 use preflab_experiment::{Document, Problem, Problems, nearest};
 use preflab_metrics::{Better, Metric};
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,7 @@ const SHARED: [&str; 20] = [
 ];
 
 /// The methods by name.
-pub const METHODS: [&str; 6] = ["sft", "reward", "dpo", "ppo", "rloo", "grpo"];
+pub const METHODS: [&str; 7] = ["sft", "reward", "dpo", "kto", "ppo", "rloo", "grpo"];
 
 /// A complete request to train, apart from where and on what.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,6 +83,7 @@ impl TrainRequest {
             "sft" => Self::of(document, rates.sft(), TrainMethod::Sft),
             "reward" => Self::of(document, rates.reward(), TrainMethod::Reward),
             "dpo" => Self::of_two(document, rates.dpo(), Passes::default(), TrainMethod::Dpo),
+            "kto" => Self::of_two(document, rates.kto(), Passes::default(), TrainMethod::Kto),
             "ppo" => Self::of_two(document, rates.ppo(), Rollouts::default(), TrainMethod::Ppo),
             "rloo" => Self::of_two(
                 document,
@@ -176,6 +178,7 @@ impl TrainRequest {
             TrainMethod::Sft(_) => "sft",
             TrainMethod::Reward(_) => "reward",
             TrainMethod::Dpo(..) => "dpo",
+            TrainMethod::Kto(..) => "kto",
             TrainMethod::Ppo(..) => "ppo",
             TrainMethod::Rloo(..) => "rloo",
             TrainMethod::Grpo(..) => "grpo",
@@ -190,7 +193,7 @@ impl TrainRequest {
         match &self.method {
             TrainMethod::Sft(own) => all.extend(table(own)),
             TrainMethod::Reward(own) => all.extend(table(own)),
-            TrainMethod::Dpo(own, length) => {
+            TrainMethod::Dpo(own, length) | TrainMethod::Kto(own, length) => {
                 all.extend(table(own));
                 all.extend(table(length));
             }
@@ -224,7 +227,10 @@ impl TrainRequest {
     pub const fn is_on_policy(&self) -> bool {
         match self.method {
             TrainMethod::Ppo(..) | TrainMethod::Rloo(..) | TrainMethod::Grpo(..) => true,
-            TrainMethod::Sft(_) | TrainMethod::Reward(_) | TrainMethod::Dpo(..) => false,
+            TrainMethod::Sft(_)
+            | TrainMethod::Reward(_)
+            | TrainMethod::Dpo(..)
+            | TrainMethod::Kto(..) => false,
         }
     }
 
@@ -233,7 +239,7 @@ impl TrainRequest {
         named(self.settings.checkpoints.metric.as_deref()).unwrap_or(match self.method {
             TrainMethod::Sft(_) => Metric::EvalLoss,
             TrainMethod::Reward(_) => Metric::EvalAccuracy,
-            TrainMethod::Dpo(..) => Metric::EvalRewardsAccuracies,
+            TrainMethod::Dpo(..) | TrainMethod::Kto(..) => Metric::EvalRewardsAccuracies,
             TrainMethod::Ppo(..) | TrainMethod::Rloo(..) | TrainMethod::Grpo(..) => {
                 match self.evaluates() {
                     true => Metric::TaskProxyReward,
@@ -297,7 +303,13 @@ impl TrainRequest {
                         .hint("`--reward DIR` names one: `preflab train reward` trains it"),
                 );
             }
-            (TrainMethod::Sft(_) | TrainMethod::Reward(_) | TrainMethod::Dpo(..), Some(_)) => {
+            (
+                TrainMethod::Sft(_)
+                | TrainMethod::Reward(_)
+                | TrainMethod::Dpo(..)
+                | TrainMethod::Kto(..),
+                Some(_),
+            ) => {
                 problems.push(
                     Problem::new(format!("`{}` takes no `reward_model`", self.name()))
                         .hint("only `ppo`, `rloo` and `grpo` follow a reward model"),
@@ -305,7 +317,10 @@ impl TrainRequest {
             }
             (_, _) => {}
         }
-        if let TrainMethod::Dpo(own, _) = &self.method {
+        if let TrainMethod::Kto(own, _) = &self.method {
+            problems.extend(judging_alone(own));
+        }
+        if let TrainMethod::Dpo(own, _) | TrainMethod::Kto(own, _) = &self.method {
             problems.extend(own.objective.problems().into_iter().map(|message| {
                 Problem::new(message)
                     .hint("see docs/algorithms/dpo.md for what each objective takes")
@@ -313,10 +328,26 @@ impl TrainRequest {
         } else if settings.reference_model.is_some() {
             problems.push(
                 Problem::new(format!("`{}` takes no `reference_model`", self.name()))
-                    .hint("only the DPO family compares with a reference of its own"),
+                    .hint("only the DPO family and KTO compare with a reference of their own"),
             );
         }
         Problems::check(problems)
+    }
+}
+
+/// What keeps the objective from judging a completion by itself.
+fn judging_alone(settings: &DpoSettings) -> Option<Problem> {
+    match Unpaired::of(&settings.objective) {
+        Err(error) => Some(
+            Problem::new(format!("`kto` judges each completion by itself: {error}")).hint(
+                "`objective.kto` (with the baseline `unrelated` or `zero`) and `objective.bco` do without pairs; `preflab train dpo` takes every objective",
+            ),
+        ),
+        Ok(objective) if objective.reads_unrelated() && settings.batch_size.get() < 2 => Some(
+            Problem::new("`batch_size` is 1, and KTO's baseline is estimated from the other completions of an update")
+                .hint("set `batch_size` to 2 or more, or `objective.kto.baseline = \"zero\"`"),
+        ),
+        Ok(_) => None,
     }
 }
 
@@ -376,7 +407,8 @@ fn text(table: &toml::Table) -> String {
 }
 
 /// Peak learning rates where none is set: for fresh weights those of the suite's experiments; for a checkpoint those of TRL
-/// 1.16 (`SFTConfig` 2e-5, `RewardConfig` 1e-4, `DPOConfig` 1e-6, `RLOOConfig` and `GRPOConfig` 1e-6; `PPOConfig` 3e-6).
+/// 1.16 (`SFTConfig` 2e-5, `RewardConfig` 1e-4, `DPOConfig` and `KTOConfig` 1e-6, `RLOOConfig` and `GRPOConfig` 1e-6;
+/// `PPOConfig` 3e-6).
 #[derive(Debug, Clone, Copy)]
 enum Rates {
     Fresh,
@@ -412,6 +444,14 @@ impl Rates {
 
     fn dpo(self) -> DpoSettings {
         let fresh: DpoSettings = toml::from_str("objective.dpo = {}").expect("plain DPO");
+        DpoSettings {
+            optimizer: self.rate(fresh.optimizer, 1e-6),
+            ..fresh
+        }
+    }
+
+    fn kto(self) -> DpoSettings {
+        let fresh: DpoSettings = toml::from_str("objective.kto = {}").expect("plain KTO");
         DpoSettings {
             optimizer: self.rate(fresh.optimizer, 1e-6),
             ..fresh

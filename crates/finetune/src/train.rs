@@ -1,5 +1,7 @@
 //! `preflab train`: one model, one data set, one directory.
 
+mod kto;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +18,9 @@ use preflab_config::{
 use preflab_data::{Pair, TokenExample, TokenPair, Tokenizer, Units};
 use preflab_dpo::detector::Thresholds;
 use preflab_dpo::dynamics::{Dynamics, Probes};
-use preflab_dpo::{AccuracyPairs, DpoTrainer, Monitoring, Needs, ReferenceLogps, ScoredPairs};
+use preflab_dpo::{
+    AccuracyPairs, DpoTrainer, Monitoring, Needs, ReferenceLogps, ScoredPairs, reference_logps,
+};
 use preflab_experiment::{Interrupt, hash_file};
 use preflab_metrics::{RunLog, SCALARS_FILE, Sink, Text, read_scalars};
 use preflab_ppo::{PolicyGradient, Recipe, Scorer};
@@ -139,6 +143,7 @@ pub fn train(
         TrainMethod::Sft(settings) => run.sft(settings),
         TrainMethod::Reward(settings) => run.reward(settings),
         TrainMethod::Dpo(settings, passes) => run.dpo(settings, passes),
+        TrainMethod::Kto(settings, passes) => run.kto(settings, passes),
         TrainMethod::Ppo(settings, rollouts) => run.ppo(settings, rollouts),
         TrainMethod::Rloo(settings, rollouts) => {
             let recipe = Recipe::rloo(settings, SamplingSettings::default());
@@ -411,22 +416,7 @@ impl Run<'_> {
         if Needs::of(&settings.objective).score_gaps {
             need_margins(&train, &held_out)?;
         }
-        let other = match &self.request().settings.reference_model {
-            Some(directory) => {
-                let other = Start::load(directory, self.device)?;
-                if other.words.tokenizer.to_json()? != words.tokenizer.to_json()? {
-                    return Err(FinetuneError::refused(
-                        format!(
-                            "the reference `{}` has another tokenizer than the model",
-                            directory.display()
-                        ),
-                        "a reference gives log-probs to the very tokens of the policy: take a model of the same family",
-                    ));
-                }
-                Some(self.precise(other.policy))
-            }
-            None => None,
-        };
+        let other = self.other_reference(&words)?;
         let policy = self.precise(policy);
         let learner = self.to_train(policy.clone(), &config, POLICY_ADAPTER)?;
         let batch = settings.batch_size.get();
@@ -444,6 +434,7 @@ impl Run<'_> {
             reference,
             &train.tokens,
             &held_out.tokens,
+            |reference, pairs| reference_logps(reference, pairs, reference::ROWS).0,
             self.observer,
         )?;
         let is_start = other.is_none();
@@ -496,6 +487,24 @@ impl Run<'_> {
             .conclude(&Thresholds::per_token(), &mut session.log)?;
         let policy = trained.into_policy();
         self.finish(session, &Model::Policy(policy), &data.report, None)
+    }
+
+    /// The reference, where it is another model than the start.
+    fn other_reference(&self, words: &Words) -> Result<Option<CausalLm>, FinetuneError> {
+        let Some(directory) = &self.request().settings.reference_model else {
+            return Ok(None);
+        };
+        let other = Start::load(directory, self.device)?;
+        if other.words.tokenizer.to_json()? != words.tokenizer.to_json()? {
+            return Err(FinetuneError::refused(
+                format!(
+                    "the reference `{}` has another tokenizer than the model",
+                    directory.display()
+                ),
+                "a reference gives log-probs to the very tokens of the policy: take a model of the same family",
+            ));
+        }
+        Ok(Some(self.precise(other.policy)))
     }
 
     fn ppo(&self, settings: &PpoSettings, rollouts: &Rollouts) -> Result<Summary, FinetuneError> {

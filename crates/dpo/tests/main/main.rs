@@ -4,3 +4,4 @@ mod every_objective;
 mod golden;
 mod invariances;
 mod trainer;
+mod unpaired;

@@ -1,4 +1,6 @@
-//! Whole training runs of TRL's DPO trainer, followed step by step from the same checkpoint.
+//! Whole training runs of TRL's DPO and KTO trainers, followed step by step from the same checkpoint.
+
+mod kto;
 
 use std::path::{Path, PathBuf};
 
@@ -54,6 +56,7 @@ pub(super) fn compare(table: &mut Parity, directory: &Path) -> Result<(), Parity
         };
         match trainer.text()? {
             "DPOTrainer" => follow(table, &root, &path, directory)?,
+            "KTOTrainer" => kto::follow(table, &root, &path, directory)?,
             "RewardTrainer" | "SFTTrainer" => {}
             other => return Err(trainer.unknown(other)),
         }
@@ -78,12 +81,8 @@ fn follow(
         "logs",
         "final_weights",
     ])?;
-    let start = directory.join(root.get("start")?.text()?);
-    let (policy, shape): (CausalLm, Config) =
-        checkpoint::load(&start, &golden_device().autodiff()).map_err(|e| root.unusable(e))?;
-    check_start(root, &policy.valid(), &shape)?;
-    check_groups(root, &policy.valid(), &shape)?;
-    let run = Run::read(&root.get("config")?)?;
+    let (policy, shape) = start(root, directory)?;
+    let run = Run::read(&root.get("config")?, OF_DPO, losses)?;
     let rows = pairs(root)?;
     let (reference, _) = reference_logps(&policy.valid(), &rows, rows.len());
     let data = ScoredPairs {
@@ -91,13 +90,7 @@ fn follow(
         reference: &reference,
         score_gaps: None,
     };
-    if rows.len() % run.micro != 0 || (rows.len() / run.micro) % run.accumulation != 0 {
-        return Err(root.unusable("a pass does not hold a whole number of updates"));
-    }
-    let order = Order::Sequential {
-        examples: rows.len(),
-        batch_size: run.micro * run.accumulation,
-    };
+    let order = run.order(root, rows.len())?;
     let mut trainer = DpoTrainer::new(policy, &run.settings, order.clone(), run.updates);
 
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -127,6 +120,16 @@ fn follow(
         return Err(case.unusable(format!("logs of {} updates expected", run.updates)));
     }
     compare_weights(&mut row, root, &trainer.policy().valid(), &shape)
+}
+
+/// The checkpoint that a run starts from.
+fn start(root: &Node<'_>, directory: &Path) -> Result<(CausalLm, Config), ParityError> {
+    let start = directory.join(root.get("start")?.text()?);
+    let (policy, shape): (CausalLm, Config) =
+        checkpoint::load(&start, &golden_device().autodiff()).map_err(|e| root.unusable(e))?;
+    check_start(root, &policy.valid(), &shape)?;
+    check_groups(root, &policy.valid(), &shape)?;
+    Ok((policy, shape))
 }
 
 fn compare_step(
@@ -280,11 +283,13 @@ fn compare_weights(
     Ok(())
 }
 
+/// Token ids.
+fn ids(row: &Node<'_>, key: &str) -> Result<Vec<u32>, ParityError> {
+    let ids = row.get(key)?.indices()?;
+    Ok(ids.into_iter().map(|id| id as u32).collect())
+}
+
 fn pairs(root: &Node<'_>) -> Result<Vec<TokenPair>, ParityError> {
-    let ids = |row: &Node<'_>, key: &str| -> Result<Vec<u32>, ParityError> {
-        let ids = row.get(key)?.indices()?;
-        Ok(ids.into_iter().map(|id| id as u32).collect())
-    };
     let rows = root.get("processed_rows")?.items()?;
     let read = |row: &Node<'_>| -> Result<TokenPair, ParityError> {
         row.only(&["prompt_ids", "chosen_ids", "rejected_ids"])?;
@@ -297,9 +302,9 @@ fn pairs(root: &Node<'_>) -> Result<Vec<TokenPair>, ParityError> {
     rows.iter().map(read).collect()
 }
 
-/// What a run may be configured with. Those that are not read below have no part in the arithmetic: the rows are truncated
-/// and tokenised already, the model has no dropout.
-const KNOWN: &[&str] = &[
+/// What every run may be configured with. Those that are not read below have no part in the arithmetic: the rows are
+/// truncated and tokenised already, the model has no dropout.
+const SHARED: &[&str] = &[
     "per_device_train_batch_size",
     "max_steps",
     "learning_rate",
@@ -329,6 +334,10 @@ const KNOWN: &[&str] = &[
     "max_length",
     "truncation_mode",
     "pad_to_multiple_of",
+];
+
+/// What a run of the DPO trainer may be configured with besides.
+const OF_DPO: &[&str] = &[
     "loss_type",
     "loss_weights",
     "f_divergence_type",
@@ -348,8 +357,13 @@ struct Run {
 }
 
 impl Run {
-    fn read(config: &Node<'_>) -> Result<Self, ParityError> {
-        config.only(KNOWN)?;
+    /// The settings of a run whose objective is read by `objective`, and the keys of which are `own`.
+    fn read(
+        config: &Node<'_>,
+        own: &[&str],
+        objective: fn(&Node<'_>) -> Result<Objective, ParityError>,
+    ) -> Result<Self, ParityError> {
+        config.only(&[SHARED, own].concat())?;
         let number = |key: &str| config.get(key)?.number();
         let is = |key: &str, expected: f64| -> Result<(), ParityError> {
             let node = config.get(key)?;
@@ -393,7 +407,7 @@ impl Run {
         };
         Ok(Self {
             settings: DpoSettings {
-                objective: losses(config)?,
+                objective: objective(config)?,
                 batch_size: Count::of(micro * accumulation),
                 micro_batch_size: Some(Count::of(micro)),
                 optimizer,
@@ -401,6 +415,18 @@ impl Run {
             micro,
             accumulation,
             updates: config.get("max_steps")?.index()?,
+        })
+    }
+
+    /// The examples of each update, in the order of the data.
+    fn order(&self, root: &Node<'_>, examples: usize) -> Result<Order, ParityError> {
+        let batch_size = self.micro * self.accumulation;
+        if !examples.is_multiple_of(batch_size) {
+            return Err(root.unusable("a pass does not hold a whole number of updates"));
+        }
+        Ok(Order::Sequential {
+            examples,
+            batch_size,
         })
     }
 }

@@ -7,3 +7,4 @@ mod parquet;
 mod preprocessing;
 mod records;
 mod shared;
+mod start_of_sequence;

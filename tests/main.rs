@@ -3,7 +3,8 @@
 //! - `claims`: the paper's claims from a run and a toy model
 //! - `cli`: exit code, stdout and stderr of commands, as inline snapshots
 //! - `configs`: every shipped experiment and model can be planned
-//! - `preferences`: checks of preference data, and a data set as a task
+//! - `data_check`: checks of data, and the choice of rows
+//! - `preferences`: a data set as a task, and how on-policy its pairs are
 //! - `reproducibility`: the same cell twice gives the same numbers
 //! - `resuming`: a run that was killed or interrupted
 //! - `training`: `train`, `generate` and `score` on models and data of one's own
@@ -13,6 +14,7 @@
 mod claims;
 mod cli;
 mod configs;
+mod data_check;
 mod preferences;
 mod preflab;
 mod reproducibility;

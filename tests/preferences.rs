@@ -1,4 +1,4 @@
-//! Preference data from outside: `data check`, and a data set as a task with a reward model as an arm.
+//! A preference data set as a task with a reward model as an arm, and how on-policy pairs are.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use preflab_metrics::{Metric, SCALARS_FILE, read_scalars};
 use crate::preflab::Workplace;
 
 /// Transcripts in which a polite answer is preferred to a rude one.
-fn transcripts(rows: std::ops::Range<usize>) -> String {
+pub fn transcripts(rows: std::ops::Range<usize>) -> String {
     let things = ["tea", "rain", "bread", "maps", "chess"];
     let row = |i: usize| {
         let thing = things[i % things.len()];
@@ -126,96 +126,6 @@ fn pairs_that_do_not_fit_are_left_out_and_counted() {
         .iter()
         .find_map(|stage| stage.measures.get(Metric::PairsDroppedBroken.tag()));
     assert_eq!(dropped, Some(&2.0));
-}
-
-#[test]
-fn data_check_counts_and_shows() {
-    let place = Workplace::new();
-    place.write("clean.jsonl", &transcripts(0..3));
-    let spoilt = "{\"prompt\": \"a\", \"chosen\": \"x\", \"rejected\": \"y\"}\n\
-                  {\"prompt\": \"a\", \"chosen\": \"y\", \"rejected\": \"x\"}\n\
-                  {\"prompt\": \"b\", \"chosen\": \"z\", \"rejected\": \"z\"}\n";
-    place.write("spoilt.jsonl", spoilt);
-    place.write(
-        "test.jsonl",
-        "{\"prompt\": \"b\", \"chosen\": \"1\", \"rejected\": \"2\"}\n",
-    );
-    let clean = place.output(&["data", "check", "clean.jsonl"]);
-    assert_eq!(clean.status.code(), Some(0), "{clean:?}");
-    insta::assert_snapshot!(place.snapshot(&["data", "check", "spoilt.jsonl", "--split-against", "test.jsonl"]), @r"
-    exit code: 1
-    ----- stdout -----
-    first split: 3 rows
-    split against: 1 rows
-
-    error: contradiction: 1 of 4 rows (25.00 %)
-      the same two completions of the same prompt are preferred in both directions
-      spoilt.jsonl:2: a
-      hint: leave both rows out, or treat them as label noise (label smoothing, cDPO)
-
-    error: prompt-across-splits: 1 of 4 rows (25.00 %)
-      the prompt stands in another split too, so held-out numbers are too good
-      test.jsonl:1: b
-      hint: divide the data by prompt, not by row
-
-    warning: identical-pair: 1 of 4 rows (25.00 %)
-      chosen and rejected are the same text, so the pair says nothing
-      spoilt.jsonl:3: z
-      hint: leave these rows out
-
-    note: repeated-prompt: 1 of 4 rows (25.00 %)
-      the prompt stands in the same split before, with other completions or the same
-      spoilt.jsonl:2: a
-      hint: fine if the completions differ; sample prompts, not pairs, when splitting
-
-    no length bias: the chosen answer is the longer one in 50.0 % of pairs [0.0, 100.0] (95 % interval; 4 of equal length left out)
-      mean length: chosen 1.0, rejected 1.0 characters
-
-    errors: see above
-    ----- stderr -----
-    ");
-    let output = place.output(&["data", "check", "spoilt.jsonl", "--json", "--examples", "1"]);
-    assert_eq!(output.status.code(), Some(1));
-    let report: CheckReport = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report.rows(), 3);
-    assert!(
-        report
-            .findings
-            .iter()
-            .all(|finding| finding.examples.len() <= 1)
-    );
-}
-
-#[test]
-fn data_check_refuses_what_it_cannot_read() {
-    let place = Workplace::new();
-    place.write(
-        "kto.jsonl",
-        "{\"prompt\": \"a\", \"completion\": \"b\", \"label\": true}\n",
-    );
-    for (arguments, said) in [
-        (
-            &["data", "check", "gone.jsonl"][..],
-            "gone.jsonl: cannot be read",
-        ),
-        (
-            &["data", "check", "kto.jsonl"],
-            "kto.jsonl:1: no column `chosen`",
-        ),
-        (
-            &["data", "check", "kto.jsonl", "--max-length", "9"],
-            "there is no tokenizer",
-        ),
-        (
-            &["data", "check", "kto.jsonl", "--tokenizer", "gone"],
-            "gone: cannot be read",
-        ),
-    ] {
-        let output = place.output(arguments);
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{error}");
-        assert!(error.contains(said) && error.contains("hint: "), "{error}");
-    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub enum Command {
     Toy(ToyArguments),
     /// Show what is logged: every tag with unit, direction and definition
     Metrics(MetricsArguments),
-    /// Look at preference data before training on them
+    /// Look at data before training on them
     Data(DataArguments),
     /// Compare our numbers with recorded ones of TRL, verl, OpenRLHF and others
     Parity(ParityArguments),
@@ -113,6 +113,13 @@ pub struct TrainArguments {
     /// File of held-out rows; may be given several times
     #[arg(long, value_name = "FILE")]
     pub eval: Vec<String>,
+    /// Train on the rows alone that have this value in this column: `--where split=train`; several values of one column are
+    /// alternatives
+    #[arg(long = "where", value_name = "COLUMN=VALUE")]
+    pub rows: Vec<String>,
+    /// The same for held-out rows, taken from the data where there is no `--eval`
+    #[arg(long, value_name = "COLUMN=VALUE")]
+    pub eval_where: Vec<String>,
     /// Share of the data's rows to hold out instead
     #[arg(long, value_name = "SHARE")]
     pub eval_share: Option<String>,
@@ -280,7 +287,7 @@ pub struct DataArguments {
 /// One variant for each command under `data`.
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
-    /// Count what is wrong with preference pairs, with examples: exit code 0 for nothing but notes, 1 for more, 2 if a file
+    /// Count what is wrong with rows of any kind, with examples: exit code 0 for nothing but notes, 1 for more, 2 if a file
     /// cannot be read
     Check(DataCheckArguments),
 }
@@ -288,12 +295,26 @@ pub enum DataCommand {
 /// Arguments of `data check`.
 #[derive(Debug, Args)]
 pub struct DataCheckArguments {
-    /// Files of pairs: JSON lines, JSON arrays (both plain or gzip), CSV or Parquet; together they are one split
+    /// Files of pairs, labelled rows, scored candidates, texts or prompts: JSON lines, JSON arrays (both plain or gzip), CSV or
+    /// Parquet; together they are one split
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Files of the other split, such as the test set: no prompt may stand in both
     #[arg(long, value_name = "FILE")]
     pub split_against: Vec<PathBuf>,
+    /// Read rows as pairs, kto, scored, supervised or prompts [default: told from the columns]
+    #[arg(long = "as", value_name = "KIND")]
+    pub kind: Option<String>,
+    /// Read the file's column THEIRS where OURS is meant: `--columns prompt=question`
+    #[arg(long, value_name = "OURS=THEIRS")]
+    pub columns: Vec<String>,
+    /// Look at the rows alone that have this value in this column: `--where split=train`; several values of one column are
+    /// alternatives
+    #[arg(long = "where", value_name = "COLUMN=VALUE")]
+    pub rows: Vec<String>,
+    /// The same for the other split, taken from the same files where there is no `--split-against`
+    #[arg(long, value_name = "COLUMN=VALUE")]
+    pub against_where: Vec<String>,
     /// Tokenizer to count with: a tokenizer.json, or the directory it lies in [default: the model's]
     #[arg(long, value_name = "DIR")]
     pub tokenizer: Option<PathBuf>,

@@ -9,6 +9,7 @@ mod failure;
 mod output;
 mod progress;
 mod request;
+mod selection;
 mod training_progress;
 
 use std::ffi::{c_int, c_long};

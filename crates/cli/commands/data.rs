@@ -1,14 +1,16 @@
-//! `preflab data check`: what is wrong with preference data, before anything is trained on them.
+//! `preflab data check`: what is wrong with data, before anything is trained on them.
 
 use std::process::ExitCode;
 
 use preflab_data::check::{CheckSettings, Checker, Severity, draw_pairs};
-use preflab_data::{ChatTemplate, DataError, Preprocessor, TokenPair, Tokenizer};
+use preflab_data::{
+    ChatTemplate, DataError, Preprocessor, RowKind, Selection, TokenPair, Tokenizer,
+};
 use preflab_training::DeviceChoice;
 
 use crate::args::{DataArguments, DataCheckArguments, DataCommand};
 use crate::failure::Failure;
-use crate::output;
+use crate::{output, selection};
 
 /// Does what was asked about data.
 pub fn data(arguments: &DataArguments) -> Result<ExitCode, Failure> {
@@ -32,20 +34,54 @@ fn check(arguments: &DataCheckArguments) -> Result<ExitCode, Failure> {
         examples: arguments.examples,
     };
     let mut checker = Checker::new(preprocessor, settings);
-    let (split, other) = if arguments.split_against.is_empty() {
-        ("pairs", "")
-    } else {
-        ("first split", "split against")
+    let kind: Option<RowKind> = arguments
+        .kind
+        .as_ref()
+        .map(|kind| kind.parse())
+        .transpose()
+        .map_err(|error| {
+            Failure::request(format!(
+                "`--as`: {error}\n\nhint: without it, the kind is told from the columns"
+            ))
+        })?;
+    let columns = selection::columns(&arguments.columns)?;
+    let [first, other] = [
+        ("--where", &arguments.rows),
+        ("--against-where", &arguments.against_where),
+    ]
+    .map(|(option, assignments)| {
+        Ok::<_, Failure>(Selection {
+            columns: columns.clone(),
+            rows: selection::rows(option, assignments)?,
+        })
+    });
+    let (first, other) = (first?, other?);
+    let against = match (arguments.split_against.as_slice(), other.rows.is_empty()) {
+        ([], false) => arguments.files.as_slice(),
+        (files, _) => files,
+    };
+    let split = match against {
+        [] => "data",
+        _ => "first split",
     };
     for file in &arguments.files {
-        checker.add_file(split, file).map_err(refused)?;
+        checker
+            .add_file(split, file, &first, kind)
+            .map_err(refused)?;
     }
-    for file in &arguments.split_against {
-        checker.add_file(other, file).map_err(refused)?;
+    for file in against {
+        checker
+            .add_file("split against", file, &other, kind)
+            .map_err(refused)?;
     }
     let mut report = checker.finish();
     if let (Some(model), Some(preprocessor)) = (&arguments.model, preprocessor) {
-        let rows = draw_pairs(&arguments.files, arguments.pairs.get()).map_err(refused)?;
+        if let Some(other) = report.kinds().find(|kind| *kind != RowKind::Pairs) {
+            return Err(Failure::request(format!(
+                "`--model` says how likely it finds pairs, and these are {other}\n\nhint: give the tokenizer alone, with `--tokenizer DIR`"
+            )));
+        }
+        let rows = draw_pairs(&arguments.files, &first, arguments.pairs.get()).map_err(refused)?;
         let pairs: Vec<TokenPair> = rows
             .iter()
             .map(|row| preprocessor.pair(row).map(|(pair, _)| pair))

@@ -10,9 +10,9 @@ use serde::Serialize;
 use crate::args::TrainArguments;
 use crate::commands::run::{INTERRUPTED, catch_signals};
 use crate::failure::Failure;
-use crate::output;
 use crate::request::device;
 use crate::training_progress::Speaker;
+use crate::{output, selection};
 
 /// How training ended, for machines.
 #[derive(Debug, Serialize)]
@@ -93,8 +93,17 @@ fn request(arguments: &TrainArguments) -> Result<TrainRequest, Failure> {
         .filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?)))
         .chain(arguments.set.iter().cloned())
         .collect();
-    let document = document(arguments.config.as_deref(), &options, &lists, &set)
+    let mut document = document(arguments.config.as_deref(), &options, &lists, &set)
         .map_err(FinetuneError::from)?;
+    for (option, key, assignments) in [
+        ("--where", "rows", &arguments.rows),
+        ("--eval-where", "eval_rows", &arguments.eval_where),
+    ] {
+        for (column, wanted) in selection::rows(option, assignments)?.0 {
+            let values: Vec<String> = wanted.0.iter().map(ToString::to_string).collect();
+            document.set_texts(option, &[key, &column], &values);
+        }
+    }
     let request =
         TrainRequest::read(document, arguments.method.as_deref()).map_err(FinetuneError::from)?;
     Ok(request)

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BudgetSettings, Count, DpoSettings, Fraction, GrpoSettings, LoraSettings, MemorySettings,
-    ModelSource, NonNegative, PpoSettings, Precision, RewardSettings, RlooSettings,
+    ModelSource, NonNegative, PpoSettings, Precision, RewardSettings, RlooSettings, RowFilter,
     SamplingSettings, SftSettings, TokenizerSettings,
 };
 
@@ -34,6 +34,12 @@ pub struct TrainSettings {
     /// Names of the file's columns: `prompt = "question"` reads `question` where `prompt` is meant.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, String>,
+    /// The rows of `data` that are trained on; absent: all.
+    #[serde(default, skip_serializing_if = "RowFilter::is_empty")]
+    pub rows: RowFilter,
+    /// The rows that are held out, of `eval`, or of `data` where there is no `eval`; absent: all of `eval`.
+    #[serde(default, skip_serializing_if = "RowFilter::is_empty")]
+    pub eval_rows: RowFilter,
     /// Longest sequence, tokens; absent: the context of the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_length: Option<Count>,
@@ -73,6 +79,17 @@ pub struct TrainSettings {
     /// Numbers that the finished model is saved in.
     #[serde(default)]
     pub save_as: SavedNumber,
+}
+
+impl TrainSettings {
+    /// The files of held-out rows: `eval`, or those of `data` where only the rows are told.
+    pub fn held_out_files(&self) -> Option<&Files> {
+        match (&self.eval, self.eval_rows.is_empty()) {
+            (Some(files), _) => Some(files),
+            (None, false) => Some(&self.data),
+            (None, true) => None,
+        }
+    }
 }
 
 fn nothing() -> Fraction {

@@ -1,4 +1,4 @@
-//! What is wrong with a preference data set, found before training on it.
+//! What is wrong with a data set, found before training on it.
 //!
 //! Rows are looked at one at a time; of each, only hashes of its texts are kept (some tens of bytes a row), so that the
 //! data need not fit into memory. With a million rows, two different texts share one of the 2⁶⁴ hashes with a probability
@@ -11,29 +11,38 @@
 //!
 //! let row = PairRecord { prompt: "Q".into(), chosen: "same".into(), rejected: "same".into(), margin: None };
 //! let mut checker = Checker::new(None, CheckSettings::default());
-//! checker.add("train", &Place { file: "pairs.jsonl".into(), line: 1 }, &row)?;
+//! checker.add("train", &Place { file: "pairs.jsonl".into(), line: 1 }, &row.into())?;
 //! let report = checker.finish();
 //! assert_eq!(report.finding(FindingKind::IdenticalPair).count, 1);
 //! # Ok::<(), preflab_data::DataError>(())
 //! ```
 
 mod encoding;
+mod finding;
+mod labels;
 mod lengths;
 mod report;
+mod rows;
 mod text;
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
+pub use finding::{FindingKind, Severity};
+pub use labels::LabelReport;
+use labels::Labels;
 pub use lengths::LengthBias;
 use lengths::Lengths;
 pub use report::{
-    CheckReport, Estimated, Finding, FindingExample, FindingKind, OnPolicy, Severity, SplitRows,
+    CheckReport, Estimated, Finding, FindingExample, OnPolicy, SizeReport, SplitRows,
 };
+use rows::Preferred;
 use sha2::{Digest, Sha256};
 
-use crate::{DataError, PairRecord, Preprocessor, Records, Text};
+use crate::{
+    AnyRecord, DataError, KtoRecord, PairRecord, Preprocessor, PromptRecord, Record, RowKind,
+    ScoredRecord, Selection, SupervisedRecord, Text,
+};
 
 /// What to look for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +62,6 @@ impl Default for CheckSettings {
     }
 }
 
-/// Characters shown before trouble with an encoding.
-const CONTEXT: usize = 20;
-
 /// Where a row stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -73,17 +79,34 @@ pub struct Checker<'t> {
     splits: Vec<SplitRows>,
     findings: Vec<Finding>,
     lengths: Lengths,
+    labels: Labels,
+    sizes: Sizes,
     /// For each prompt: the splits it stands in, as bits.
     prompts: BTreeMap<u64, u64>,
     /// For each prompt with its two completions in either order: which of them was chosen.
     pairs: BTreeMap<u64, Preferred>,
+    /// For each labelled completion of a prompt: whether it is desirable, whether it is undesirable.
+    labelled: BTreeMap<u64, Preferred>,
+    /// For each other row: the splits it stands in, as bits.
+    rows: BTreeMap<u64, u64>,
+    /// Files of labelled rows.
+    files: Vec<PathBuf>,
 }
 
-/// Which of two completions, in the order of their hashes, rows have preferred.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Preferred {
-    first: bool,
-    second: bool,
+/// Lengths of rows that are neither compared nor labelled.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sizes {
+    rows: usize,
+    sum: usize,
+    longest: usize,
+}
+
+impl Sizes {
+    fn add(&mut self, length: usize) {
+        self.rows += 1;
+        self.sum += length;
+        self.longest = self.longest.max(length);
+    }
 }
 
 impl<'t> Checker<'t> {
@@ -95,26 +118,60 @@ impl<'t> Checker<'t> {
             splits: Vec::new(),
             findings: FindingKind::ALL.map(Finding::none).to_vec(),
             lengths: Lengths::default(),
+            labels: Labels::default(),
+            sizes: Sizes::default(),
             prompts: BTreeMap::new(),
             pairs: BTreeMap::new(),
+            labelled: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            files: Vec::new(),
         }
     }
 
-    /// Looks at every row of a file.
+    /// Looks at the rows of a file that are selected. Their kind is `kind`, or told from the columns of the first of them.
     ///
     /// # Errors
     /// If the file cannot be read or has a bad row.
-    pub fn add_file(&mut self, split: &str, path: &Path) -> Result<(), DataError> {
-        for row in Records::<PairRecord>::open(path)? {
+    pub fn add_file(
+        &mut self,
+        split: &str,
+        path: &Path,
+        selection: &Selection,
+        kind: Option<RowKind>,
+    ) -> Result<(), DataError> {
+        let kind = match kind {
+            Some(kind) => kind,
+            None => match selection.open::<RowKind>(path)?.next() {
+                Some(row) => row?.record,
+                None => {
+                    self.split(split);
+                    return Ok(());
+                }
+            },
+        };
+        match kind {
+            RowKind::Pairs => self.add_rows::<PairRecord>(split, path, selection),
+            RowKind::Kto => self.add_rows::<KtoRecord>(split, path, selection),
+            RowKind::Scored => self.add_rows::<ScoredRecord>(split, path, selection),
+            RowKind::Supervised => self.add_rows::<SupervisedRecord>(split, path, selection),
+            RowKind::Prompts => self.add_rows::<PromptRecord>(split, path, selection),
+        }
+    }
+
+    fn add_rows<T: Record + Into<AnyRecord>>(
+        &mut self,
+        split: &str,
+        path: &Path,
+        selection: &Selection,
+    ) -> Result<(), DataError> {
+        let mut place = Place {
+            file: path.to_owned(),
+            line: 0,
+        };
+        for row in selection.open::<T>(path)? {
             let row = row?;
-            self.add(
-                split,
-                &Place {
-                    file: path.to_owned(),
-                    line: row.line,
-                },
-                &row.record,
-            )?;
+            place.line = row.line;
+            self.add(split, &place, &row.record.into())?;
         }
         Ok(())
     }
@@ -126,74 +183,44 @@ impl<'t> Checker<'t> {
     ///
     /// # Panics
     /// With more than 64 splits.
-    pub fn add(&mut self, split: &str, place: &Place, row: &PairRecord) -> Result<(), DataError> {
+    pub fn add(&mut self, split: &str, place: &Place, row: &AnyRecord) -> Result<(), DataError> {
         let split = self.split(split);
         self.splits[split].rows += 1;
-        for (kind, text) in wording(row) {
-            self.note(kind, place, text);
+        *self.splits[split].kinds.entry(row.kind()).or_default() += 1;
+        match row {
+            AnyRecord::Pair(row) => self.pair(split, place, row),
+            AnyRecord::Kto(row) => self.labelled(split, place, row),
+            AnyRecord::Scored(row) => self.candidates(split, place, row),
+            AnyRecord::Supervised(SupervisedRecord::Completion { prompt, completion }) => {
+                self.completion(split, place, prompt, completion)
+            }
+            AnyRecord::Supervised(SupervisedRecord::Whole(text)) => self.whole(split, place, text),
+            AnyRecord::Prompt(row) => self.prompt(split, place, &row.prompt),
         }
-        let texts = [&row.prompt, &row.chosen, &row.rejected].map(Text::plain);
-        if let Some((text, at)) = texts
-            .iter()
-            .find_map(|text| Some((text, encoding::first_trouble(text)?)))
-        {
-            let around: String = text.chars().skip(at.saturating_sub(CONTEXT)).collect();
-            self.note(FindingKind::BrokenEncoding, place, &Text::Prose(around));
-        }
-        for kind in [self.seen_prompt(split, row), self.seen_pair(row)]
-            .into_iter()
-            .flatten()
-        {
-            self.note(kind, place, &row.prompt);
-        }
-        let lengths = match self.preprocessor {
-            Some(preprocessor) => self.add_tokens(preprocessor, place, row)?,
-            None => [&row.chosen, &row.rejected].map(Text::characters),
-        };
-        self.lengths.add(lengths);
-        Ok(())
+        .map_err(|error| error.at(&place.file, place.line))
     }
 
     /// Everything found.
-    pub fn finish(self) -> CheckReport {
+    pub fn finish(mut self) -> CheckReport {
         let unit = if self.preprocessor.is_some() {
             "tokens"
         } else {
             "characters"
         };
+        self.note_single_labels();
+        let Sizes { rows, sum, longest } = self.sizes;
         CheckReport {
+            lengths: self.lengths.bias(unit),
+            labels: self.labels.report(unit),
+            sizes: (rows > 0).then(|| SizeReport {
+                unit: unit.to_owned(),
+                mean: sum as f64 / rows as f64,
+                longest,
+            }),
             splits: self.splits,
             findings: self.findings,
-            lengths: self.lengths.bias(unit),
             on_policy: None,
         }
-    }
-
-    /// What only tokens show; returns the lengths of the completions.
-    fn add_tokens(
-        &mut self,
-        preprocessor: Preprocessor<'_>,
-        place: &Place,
-        row: &PairRecord,
-    ) -> Result<[usize; 2], DataError> {
-        let (pair, merges) = preprocessor.pair(row)?;
-        if merges {
-            self.note(FindingKind::BoundaryMerge, place, &row.prompt);
-        }
-        if let Some(unknown) = preprocessor.tokenizer().unknown() {
-            let all = [&pair.prompt, &pair.chosen, &pair.rejected];
-            if all.into_iter().any(|ids| ids.contains(&unknown)) {
-                self.note(FindingKind::UnknownToken, place, &row.chosen);
-            }
-        }
-        if let Some(max_length) = self.settings.max_length {
-            if pair.prompt.len() >= max_length {
-                self.note(FindingKind::PromptTooLong, place, &row.prompt);
-            } else if pair.longest() > max_length {
-                self.note(FindingKind::Truncated, place, &row.prompt);
-            }
-        }
-        Ok([pair.chosen.len(), pair.rejected.len()])
     }
 
     fn split(&mut self, name: &str) -> usize {
@@ -203,56 +230,10 @@ impl<'t> Checker<'t> {
             self.splits.push(SplitRows {
                 split: name.to_owned(),
                 rows: 0,
+                kinds: BTreeMap::new(),
             });
             self.splits.len() - 1
         })
-    }
-
-    fn seen_prompt(&mut self, split: usize, row: &PairRecord) -> Option<FindingKind> {
-        let here = 1u64 << split;
-        let splits = self.prompts.entry(hash([&row.prompt])).or_default();
-        let before = std::mem::replace(splits, *splits | here);
-        match before {
-            0 => None,
-            before if before & !here != 0 => Some(FindingKind::PromptAcrossSplits),
-            _ => Some(FindingKind::RepeatedPrompt),
-        }
-    }
-
-    fn seen_pair(&mut self, row: &PairRecord) -> Option<FindingKind> {
-        let (chosen, rejected) = (hash([&row.chosen]), hash([&row.rejected]));
-        if chosen == rejected {
-            return None;
-        }
-        let is_first = chosen < rejected;
-        let key = if is_first {
-            hash([&row.prompt, &row.chosen, &row.rejected])
-        } else {
-            hash([&row.prompt, &row.rejected, &row.chosen])
-        };
-        match self.pairs.entry(key) {
-            Entry::Vacant(entry) => {
-                entry.insert(Preferred {
-                    first: is_first,
-                    second: !is_first,
-                });
-                None
-            }
-            Entry::Occupied(mut entry) => {
-                let preferred = entry.get_mut();
-                let (same, opposite) = if is_first {
-                    (&mut preferred.first, preferred.second)
-                } else {
-                    (&mut preferred.second, preferred.first)
-                };
-                *same = true;
-                Some(if opposite {
-                    FindingKind::Contradiction
-                } else {
-                    FindingKind::RepeatedPair
-                })
-            }
-        }
     }
 
     fn note(&mut self, kind: FindingKind, place: &Place, text: &Text) {
@@ -264,16 +245,20 @@ impl<'t> Checker<'t> {
     }
 }
 
-/// At most `most` rows of some files, drawn by their hashes: the same ones in whatever order the files are, and with no more
+/// At most `most` pairs of some files, drawn by their hashes: the same ones in whatever order the files are, and with no more
 /// rows in memory.
 ///
 /// # Errors
 /// If a file cannot be read or has a bad row.
-pub fn draw_pairs(files: &[PathBuf], most: usize) -> Result<Vec<PairRecord>, DataError> {
+pub fn draw_pairs(
+    files: &[PathBuf],
+    selection: &Selection,
+    most: usize,
+) -> Result<Vec<PairRecord>, DataError> {
     let mut drawn: BTreeMap<(u64, usize), PairRecord> = BTreeMap::new();
     let mut seen = 0;
     for file in files {
-        for row in Records::<PairRecord>::open(file)? {
+        for row in selection.open::<PairRecord>(file)? {
             let row = row?.record;
             let key = hash([&row.prompt, &row.chosen, &row.rejected]);
             drawn.insert((key, seen), row);
@@ -286,47 +271,8 @@ pub fn draw_pairs(files: &[PathBuf], most: usize) -> Result<Vec<PairRecord>, Dat
     Ok(drawn.into_values().collect())
 }
 
-/// What a row's own words show, with the text that shows it.
-fn wording(row: &PairRecord) -> impl Iterator<Item = (FindingKind, &Text)> {
-    let PairRecord {
-        prompt,
-        chosen,
-        rejected,
-        ..
-    } = row;
-    let is_identical = chosen == rejected;
-    let goes_on = [chosen, rejected]
-        .into_iter()
-        .find(|text| matches!(text, Text::Prose(said) if said.contains("\n\nHuman:")));
-    [
-        (is_identical, FindingKind::IdenticalPair, chosen),
-        (
-            !is_identical && bare(chosen) == bare(rejected),
-            FindingKind::TrivialPair,
-            chosen,
-        ),
-        (prompt.is_blank(), FindingKind::EmptyPrompt, chosen),
-        (chosen.is_blank(), FindingKind::EmptyChosen, prompt),
-        (rejected.is_blank(), FindingKind::EmptyRejected, prompt),
-        (
-            goes_on.is_some(),
-            FindingKind::ExtraTurn,
-            goes_on.unwrap_or(chosen),
-        ),
-    ]
-    .into_iter()
-    .filter_map(|(is_so, kind, text)| is_so.then_some((kind, text)))
-}
-
-/// A text without white space and capitals.
-fn bare(text: &Text) -> String {
-    let plain = text.plain();
-    let bare = plain.chars().filter(|c| !c.is_whitespace());
-    bare.flat_map(char::to_lowercase).collect()
-}
-
 /// A hash of texts in their order, the same on every machine.
-fn hash<const N: usize>(texts: [&Text; N]) -> u64 {
+fn hash<'a>(texts: impl IntoIterator<Item = &'a Text>) -> u64 {
     let mut hasher = Sha256::new();
     for text in texts {
         let said = text.plain();

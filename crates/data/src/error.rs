@@ -83,6 +83,21 @@ impl DataError {
         }
     }
 
+    /// A tokenizer's complaint at the row it is about; any other error as it is.
+    #[must_use]
+    pub fn at(self, path: &Path, line: usize) -> Self {
+        match self {
+            Self::Tokenizer { problem, hint } => Self::Row {
+                path: path.to_owned(),
+                line,
+                problem: format!("the tokenizer {problem}"),
+                expected: "a row that can be turned into tokens".to_owned(),
+                hint,
+            },
+            error => error,
+        }
+    }
+
     /// [`DataError::Read`] of `path`.
     pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| Self::Read {

@@ -38,8 +38,8 @@ pub use message::{Message, Text};
 pub use pair::Pair;
 pub use preprocess::Preprocessor;
 pub use records::{
-    Columns, KtoRecord, PairRecord, PromptRecord, Record, RecordProblem, Records, Row,
-    ScoredRecord, SupervisedRecord,
+    AnyRecord, Columns, KtoRecord, PairRecord, PromptRecord, Record, RecordProblem, Records, Row,
+    RowKind, ScoredRecord, Selection, SupervisedRecord,
 };
 pub use tokenizer::{Special, Tokenizer, Units};
 pub use truncation::Truncation;

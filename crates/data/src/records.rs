@@ -12,12 +12,16 @@
 //! The columns are TRL's: see [`PairRecord`], [`KtoRecord`], [`SupervisedRecord`], [`ScoredRecord`], [`PromptRecord`].
 //! A text is a string or a list of messages with `role` and `content`.
 
+mod any;
 mod columns;
 mod json_array;
 mod kinds;
 mod parquet;
 mod rows;
+mod selection;
 
+pub use any::{AnyRecord, RowKind};
 pub use columns::{Columns, Record, RecordProblem};
 pub use kinds::{KtoRecord, PairRecord, PromptRecord, ScoredRecord, SupervisedRecord};
 pub use rows::{Records, Row};
+pub use selection::Selection;

@@ -84,6 +84,8 @@ impl Document {
     /// If it is no such assignment.
     pub fn set(&mut self, name: &str, assignment: &str) -> Result<(), Problems> {
         let (path, node) = parse_assignment(name, assignment, &mut self.sources, self.layer)?;
+        self.models
+            .refuse_part(&self.node, &path, &node, &self.sources)?;
         self.node.set(&path, node);
         self.layer += 1;
         Ok(())
@@ -94,8 +96,8 @@ impl Document {
         self.set_value(option, key, text, Value::String(text.to_owned()));
     }
 
-    /// Lays texts on a key as a list.
-    pub fn set_texts(&mut self, option: &str, key: &str, texts: &[String]) {
+    /// Lays texts on the value at a path of keys as a list.
+    pub fn set_texts(&mut self, option: &str, path: &[&str], texts: &[String]) {
         let source = self.sources.add(option, texts.join(" "));
         let origin = Origin {
             source,
@@ -107,7 +109,7 @@ impl Document {
             origin: origin.clone(),
         };
         let items = Value::Array(texts.iter().map(item).collect());
-        self.put(key, items, origin.clone());
+        self.put(path, items, origin.clone());
     }
 
     fn set_value(&mut self, option: &str, key: &str, text: &str, value: Value) {
@@ -117,15 +119,19 @@ impl Document {
             span: 0..text.len(),
             layer: self.layer,
         };
-        self.put(key, value, origin);
+        self.put(&[key], value, origin);
     }
 
-    fn put(&mut self, key: &str, value: Value, origin: Origin) {
+    fn put(&mut self, path: &[&str], value: Value, origin: Origin) {
         let node = Node {
             value,
             origin: origin.clone(),
         };
-        self.node.set(&[(key.to_owned(), origin)], node);
+        let path: Vec<(String, Origin)> = path
+            .iter()
+            .map(|key| ((*key).to_owned(), origin.clone()))
+            .collect();
+        self.node.set(&path, node);
         self.layer += 1;
     }
 
@@ -286,5 +292,34 @@ mod tests {
           | ^^^^
         `epochs`: expected a whole number, found the text "many"
         "#);
+    }
+
+    #[test]
+    fn a_named_model_is_not_changed_in_part() {
+        let refused = |model: &str| {
+            let mut document = Document::new();
+            document.set_text("--model", "model", model);
+            let problems = document.set("--set", "model.context=512").unwrap_err();
+            problems.to_string()
+        };
+        insta::assert_snapshot!(refused("tiny"), @r"
+        --set:1:1
+          |
+        1 | model.context=512
+          | ^^^^^^^^^^^^^
+        `model` is `tiny`, and a named model cannot be changed in part
+
+        hint: give the whole shape: `--set 'model={ width = 96, layers = 3, heads = 4, kv_heads = 2, feedforward = 256, context = 512 }'`
+        ");
+        let of_checkpoint = refused("path/to/model");
+        assert!(
+            of_checkpoint.contains("a checkpoint has the shape it was trained with"),
+            "{of_checkpoint}"
+        );
+        let mut document = Document::new();
+        document.set("--set", "model={ width = 8 }").unwrap();
+        document.set("--set", "model.width=16").unwrap();
+        document.set_text("--model", "model", "tiny");
+        document.set("--set", "optimizer.learning_rate=1").unwrap();
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use preflab_config::{ModelSettings, ModelSource, Settings, WeakerModel};
 
 use crate::Problem;
-use crate::node::Node;
+use crate::node::{Node, Origin, dotted};
 use crate::read::read;
 use crate::sources::Sources;
 
@@ -16,6 +16,10 @@ const BUILT_IN: [(&str, &str); 2] = [
     ("small", include_str!("../../../configs/model/small.toml")),
     ("tiny", include_str!("../../../configs/model/tiny.toml")),
 ];
+
+/// A whole shape, as an example.
+pub(crate) const SHAPE: &str =
+    "{ width = 128, layers = 4, heads = 4, kv_heads = 2, feedforward = 384, context = 512 }";
 
 /// Where model names are looked up.
 #[derive(Debug, Clone)]
@@ -70,6 +74,54 @@ impl Models {
             .map_err(|mut problems| problems.remove(0))?;
         *source = ModelSource::Shape(shape);
         Ok(())
+    }
+
+    /// Refuses an assignment to a part of a model that `root` names: a name stands for a whole shape.
+    ///
+    /// # Errors
+    /// If `path` leads into a model that is named.
+    pub(crate) fn refuse_part(
+        &self,
+        root: &Node,
+        path: &[(String, Origin)],
+        value: &Node,
+        sources: &Sources,
+    ) -> Result<(), Problem> {
+        let Some((keys, name)) = root.text_above(path) else {
+            return Ok(());
+        };
+        let [.., (key, _)] = &path[..keys] else {
+            return Ok(());
+        };
+        if key != "model" {
+            return Ok(());
+        }
+        let names = |path: &[(String, Origin)]| {
+            let keys: Vec<&String> = path.iter().map(|(key, _)| key).collect();
+            dotted(&keys)
+        };
+        let whole = self.find(Path::new(name)).and_then(|(file, text)| {
+            let mut own = Sources::default();
+            let number = own.add(file, text);
+            let mut shape = Node::parse(&own, number, 0).ok()?;
+            shape.set(&path[keys..], value.clone());
+            Some(shape.to_toml().to_string())
+        });
+        let at = names(&path[..keys]);
+        let at = at.strip_prefix("base.").unwrap_or(&at);
+        let hint = match whole {
+            Some(whole) => format!("give the whole shape: `--set '{at}={whole}'`"),
+            None => {
+                format!(
+                    "a checkpoint has the shape it was trained with; a shape for fresh weights is given whole: `--set '{at}={SHAPE}'`"
+                )
+            }
+        };
+        Err(Problem::new(format!(
+            "`{at}` is `{name}`, and a named model cannot be changed in part"
+        ))
+        .at(sources.place(&path[path.len() - 1].1))
+        .hint(hint))
     }
 
     fn find(&self, name: &Path) -> Option<(String, String)> {

@@ -138,6 +138,18 @@ impl Node {
         found
     }
 
+    /// The text on which a path of keys ends too early, with the number of keys that lead to it.
+    pub fn text_above(&self, path: &[(String, Origin)]) -> Option<(usize, &str)> {
+        let mut node = self;
+        for (index, (key, _)) in path.iter().enumerate() {
+            if let (Some(text), true) = (node.as_text(), index > 0) {
+                return Some((index, text));
+            }
+            node = &node.entry(key)?.node;
+        }
+        None
+    }
+
     /// The entry of a key of this table, to be changed.
     pub fn entry_mut(&mut self, key: &str) -> Option<&mut Entry> {
         match &mut self.value {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
+use crate::models::SHAPE;
 use crate::nearest::nearest;
 use crate::node::{Origin, dotted};
 use crate::sources::Sources;
@@ -63,6 +64,12 @@ impl ReadError {
         match (self.kind, self.path.is_empty()) {
             (Kind::Missing, false) => Problem {
                 message: format!("{} in `{}`", problem.message, dotted(&self.path)),
+                hint: match self.path.last().map(String::as_str) {
+                    Some("model") => Some(format!(
+                        "a shape is given whole, such as `model = {SHAPE}`; a model that is named elsewhere cannot be changed in part"
+                    )),
+                    Some(_) | None => problem.hint,
+                },
                 ..problem
             },
             (_, _) => problem,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::models::Models;
 use crate::node::{Entry, Node, Origin, dotted};
 use crate::overrides::{Override, TOP, parse_key};
 use crate::read_error::unknown_key;
@@ -90,11 +91,15 @@ impl Spec {
             arms.node = arms.node.clone().in_layer(layer::ARMS);
         }
         let mut problems = Vec::new();
+        let models = Models::near(file);
         for (index, text) in overrides.iter().enumerate() {
             let of_arms = text.trim_start().starts_with("arms.");
             let layer = index + 1 + if of_arms { layer::ARMS } else { layer::BASE };
             match Override::parse(text, &mut sources, layer) {
-                Ok(set) => document.set(&set.path, set.node),
+                Ok(set) => match models.refuse_part(&document, &set.path, &set.node, &sources) {
+                    Ok(()) => document.set(&set.path, set.node),
+                    Err(problem) => problems.push(problem),
+                },
                 Err(problem) => problems.push(problem),
             }
         }

@@ -60,6 +60,28 @@ fn a_wrong_type_and_a_value_out_of_range_in_different_tables() {
 }
 
 #[test]
+fn a_part_of_a_named_model() {
+    let shape =
+        "{ width = 16, layers = 1, heads = 2, kv_heads = 1, feedforward = 32, context = 128 }";
+    let text = TWO_ARMS.replace(shape, "\"tiny\"");
+    insta::assert_snapshot!(problems(&text, &["model.context=512"]), @r"
+    --set:1:1
+      |
+    1 | model.context=512
+      | ^^^^^^^^^^^^^
+    `model` is `tiny`, and a named model cannot be changed in part
+
+    hint: give the whole shape: `--set 'model={ width = 96, layers = 3, heads = 4, kv_heads = 2, feedforward = 256, context = 512 }'`
+    ");
+    let said = problems(&TWO_ARMS.replace(shape, "{ context = 128 }"), &[]);
+    assert!(said.contains("`width` is missing in `model`"), "{said}");
+    assert!(
+        said.contains("a model that is named elsewhere cannot be changed in part"),
+        "{said}"
+    );
+}
+
+#[test]
 fn an_override_out_of_range() {
     insta::assert_snapshot!(problems(TWO_ARMS, &["sft.epochs=0", "preferences.candidate=4"]), @"
     problem 1 of 2: --set:1:12

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use preflab_config::{Files, OverLong, TrainSettings};
+use preflab_config::{Files, OverLong, RowFilter, TrainSettings};
 use preflab_data::{
-    DataError, PairRecord, Record, Records, Row, SupervisedRecord, Text, TokenExample, TokenPair,
-    Truncation,
+    DataError, PairRecord, PromptRecord, Record, Row, Selection, SupervisedRecord, Text,
+    TokenExample, TokenPair, Truncation,
 };
 use preflab_experiment::hash_file;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::rows::{JudgedRow, PreferenceRow, PromptRow, SupervisedRow, extremes};
+use crate::rows::{JudgedRow, PreferenceRow, SupervisedRow};
 use crate::start::Words;
 use crate::{FinetuneError, Observer};
 
@@ -91,8 +91,15 @@ pub struct FileReport {
     pub path: PathBuf,
     /// SHA-256 of its bytes.
     pub sha256: String,
-    /// Its rows.
+    /// Its rows, without those passed over.
     pub rows: usize,
+    /// Rows that `rows` or `eval_rows` passes over.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub passed_over: usize,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What became of the data.
@@ -117,14 +124,15 @@ pub struct DataReport {
 impl DataReport {
     /// The report in a few lines.
     pub fn lines(&self) -> Vec<String> {
-        let read: usize = self
-            .files
-            .iter()
-            .chain(&self.eval_files)
-            .map(|file| file.rows)
-            .sum();
+        let files = || self.files.iter().chain(&self.eval_files);
+        let read: usize = files().map(|file| file.rows).sum();
+        let passed_over: usize = files().map(|file| file.passed_over).sum();
+        let passed_over = match passed_over {
+            0 => String::new(),
+            rows => format!(" ({rows} others passed over)"),
+        };
         let mut lines = vec![format!(
-            "data: {read} rows read, {} to train on, {} held out",
+            "data: {read} rows read{passed_over}, {} to train on, {} held out",
             self.train, self.held_out
         )];
         for (reason, counted) in &self.counted {
@@ -226,23 +234,15 @@ type Outcome<T> = Result<(T, Option<Reason>), Reason>;
 impl Reading<'_> {
     /// Pairs of a chosen and a rejected completion.
     pub fn pairs(&self) -> Result<Prepared<PreparedPair>, FinetuneError> {
-        self.prepared(|files, report| {
+        self.prepared(|files, rows, report| {
             let (mut judged, mut pairs) = (Vec::new(), Vec::new());
-            let reports = self.read(files, |path, rows: Vec<Row<PreferenceRow>>| {
+            let reports = self.read(files, rows, |path, rows: Vec<Row<PreferenceRow>>| {
                 let mut plain = Vec::with_capacity(rows.len());
                 for Row { line, record } in rows {
                     match record {
                         PreferenceRow::Pair(pair) => plain.push((line, pair)),
-                        PreferenceRow::Scored(scored) => match extremes(&scored.candidates) {
-                            Some((chosen, rejected)) => plain.push((
-                                line,
-                                PairRecord {
-                                    chosen: chosen.clone(),
-                                    rejected: rejected.clone(),
-                                    prompt: scored.prompt,
-                                    margin: None,
-                                },
-                            )),
+                        PreferenceRow::Scored(scored) => match scored.pair() {
+                            Some(pair) => plain.push((line, pair)),
                             None => report.count(Reason::NoPreference, path, line),
                         },
                         PreferenceRow::Judged(row) => judged.push((path.to_owned(), line, row)),
@@ -259,9 +259,9 @@ impl Reading<'_> {
 
     /// Completions that are wanted or not, each by itself.
     pub fn judged(&self) -> Result<Prepared<PreparedExample>, FinetuneError> {
-        self.prepared(|files, report| {
+        self.prepared(|files, rows, report| {
             let mut examples = Vec::new();
-            let reports = self.read(files, |path, rows: Vec<Row<JudgedRow>>| {
+            let reports = self.read(files, rows, |path, rows: Vec<Row<JudgedRow>>| {
                 let completions = |Row { line, record }: Row<JudgedRow>| {
                     let of_row = record.completions().into_iter();
                     of_row.map(move |completion| (line, completion))
@@ -281,9 +281,9 @@ impl Reading<'_> {
 
     /// Prompts with the completion to learn.
     pub fn examples(&self) -> Result<Prepared<TokenExample>, FinetuneError> {
-        self.prepared(|files, report| {
+        self.prepared(|files, rows, report| {
             let mut examples = Vec::new();
-            let reports = self.read(files, |path, rows: Vec<Row<SupervisedRow>>| {
+            let reports = self.read(files, rows, |path, rows: Vec<Row<SupervisedRow>>| {
                 let mut plain = Vec::with_capacity(rows.len());
                 for Row { line, record } in rows {
                     match record {
@@ -299,12 +299,12 @@ impl Reading<'_> {
 
     /// Prompts to be answered, each with room for an answer of `room` tokens.
     pub fn prompts(&self, room: usize) -> Result<Prepared<Vec<u32>>, FinetuneError> {
-        self.prepared(|files, report| {
+        self.prepared(|files, rows, report| {
             let mut prompts = Vec::new();
-            let reports = self.read(files, |path, rows: Vec<Row<PromptRow>>| {
+            let reports = self.read(files, rows, |path, rows: Vec<Row<PromptRecord>>| {
                 let rows = rows.into_iter().map(|row| (row.line, row.record)).collect();
-                self.tokenised(path, rows, report, &mut prompts, |PromptRow(text)| {
-                    let ids = self.words.preprocessor().prompt(text)?;
+                self.tokenised(path, rows, report, &mut prompts, |row| {
+                    let ids = self.words.preprocessor().prompt(&row.prompt)?;
                     Ok(if ids.is_empty() {
                         Err(Reason::NoPrompt)
                     } else if ids.len() + room > self.max_length {
@@ -321,17 +321,21 @@ impl Reading<'_> {
     /// Training and held-out rows, by the files or by share.
     fn prepared<T: Tokens>(
         &self,
-        mut of: impl FnMut(&Files, &mut DataReport) -> Result<(Vec<FileReport>, Vec<T>), FinetuneError>,
+        mut of: impl FnMut(
+            &Files,
+            &RowFilter,
+            &mut DataReport,
+        ) -> Result<(Vec<FileReport>, Vec<T>), FinetuneError>,
     ) -> Result<Prepared<T>, FinetuneError> {
         let mut report = DataReport {
             max_length: self.max_length,
             ..DataReport::default()
         };
-        let (files, rows) = of(&self.settings.data, &mut report)?;
+        let (files, rows) = of(&self.settings.data, &self.settings.rows, &mut report)?;
         report.files = files;
-        let (train, held_out) = match &self.settings.eval {
+        let (train, held_out) = match self.settings.held_out_files() {
             Some(files) => {
-                let (files, held_out) = of(files, &mut report)?;
+                let (files, held_out) = of(files, &self.settings.eval_rows, &mut report)?;
                 report.eval_files = files;
                 (rows, held_out)
             }
@@ -360,7 +364,7 @@ impl Reading<'_> {
             ));
         }
         if held_out.is_empty()
-            && (self.settings.eval.is_some() || self.settings.eval_share.get() > 0.0)
+            && (self.settings.held_out_files().is_some() || self.settings.eval_share.get() > 0.0)
         {
             return Err(FinetuneError::refused(
                 "no row is left to be held out",
@@ -378,14 +382,12 @@ impl Reading<'_> {
     fn read<R: Record>(
         &self,
         files: &Files,
+        filter: &RowFilter,
         mut each: impl FnMut(&Path, Vec<Row<R>>) -> Result<(), FinetuneError>,
     ) -> Result<Vec<FileReport>, FinetuneError> {
         let mut reports = Vec::new();
         for path in &files.0 {
-            let mut records = Records::<R>::open(path)?;
-            for (ours, theirs) in &self.settings.columns {
-                records = records.renamed(ours, theirs);
-            }
+            let mut records = selection(self.settings, filter).open::<R>(path)?;
             let mut rows = 0;
             loop {
                 let chunk: Vec<Row<R>> = records
@@ -402,6 +404,7 @@ impl Reading<'_> {
                 path: path.clone(),
                 sha256: hash_file(path).map_err(FinetuneError::io("read", path))?,
                 rows,
+                passed_over: records.passed_over(),
             });
         }
         Ok(reports)
@@ -419,7 +422,7 @@ impl Reading<'_> {
         let outcomes: Vec<Result<Outcome<T>, DataError>> =
             rows.par_iter().map(|(_, row)| of(row)).collect();
         for ((line, _), outcome) in rows.iter().zip(outcomes) {
-            match outcome.map_err(|error| at(error, path, *line))? {
+            match outcome.map_err(|error| error.at(path, *line))? {
                 Ok((row, reason)) => {
                     into.push(row);
                     if let Some(reason) = reason {
@@ -528,20 +531,6 @@ impl Reading<'_> {
     }
 }
 
-/// A tokenizer's complaint, at the row it is about.
-fn at(error: DataError, path: &Path, line: usize) -> DataError {
-    match error {
-        DataError::Tokenizer { problem, hint } => DataError::Row {
-            path: path.to_owned(),
-            line,
-            problem: format!("the tokenizer {problem}"),
-            expected: "a row that can be turned into tokens".to_owned(),
-            hint,
-        },
-        error => error,
-    }
-}
-
 /// Rows with a label of their own, wanted ones with unwanted ones of the same prompt, in their order. What is left over is
 /// counted.
 fn paired(
@@ -622,15 +611,19 @@ fn held_out<T: Tokens>(rows: Vec<T>, share: f64, seed: u64) -> (Vec<T>, Vec<T>) 
     (train, held)
 }
 
+/// The rows that `filter` wants, under the names of the settings.
+fn selection(settings: &TrainSettings, filter: &RowFilter) -> Selection {
+    Selection {
+        columns: settings.columns.clone(),
+        rows: filter.clone(),
+    }
+}
+
 /// The texts of a data set: what a tokenizer is made from.
 pub(crate) fn texts(settings: &TrainSettings) -> Result<Vec<String>, FinetuneError> {
     let mut texts = Vec::new();
     for path in &settings.data.0 {
-        let mut records = Records::<AnyTexts>::open(path)?;
-        for (ours, theirs) in &settings.columns {
-            records = records.renamed(ours, theirs);
-        }
-        for row in records {
+        for row in selection(settings, &settings.rows).open::<AnyTexts>(path)? {
             texts.extend(row?.record.0);
         }
     }

@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use preflab_config::{Count, Decoding, Fraction, Positive, SamplingSettings};
-use preflab_data::{Message, Record, Records, Text};
+use preflab_data::{Message, PromptRecord, Record, Records, Text};
 use preflab_training::{DeviceChoice, Stream, Streams};
 use serde::Serialize;
 
 use crate::FinetuneError;
 use crate::looks::ROWS;
-use crate::rows::PromptRow;
 use crate::start::Start;
 
 /// Where the prompts come from.
@@ -163,15 +162,15 @@ fn texts(job: &GenerateJob<'_>, start: &Start) -> Result<Vec<Text>, FinetuneErro
 }
 
 fn read(path: &Path) -> Result<Vec<Text>, FinetuneError> {
-    let rows = Records::<PromptRow>::open(path)?;
+    let rows = Records::<PromptRecord>::open(path)?;
     let texts = rows
-        .map(|row| Ok(row?.record.0))
+        .map(|row| Ok(row?.record.prompt))
         .collect::<Result<Vec<Text>, FinetuneError>>()?;
     match texts.is_empty() {
         false => Ok(texts),
         true => Err(FinetuneError::refused(
             format!("`{}` has no rows", path.display()),
-            format!("expected {}", PromptRow::EXPECTED),
+            format!("expected {}", PromptRecord::EXPECTED),
         )),
     }
 }

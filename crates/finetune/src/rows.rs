@@ -1,8 +1,7 @@
 //! The rows that each kind of training reads, in any of the layouts that the data crate knows.
 
 use preflab_data::{
-    Columns, KtoRecord, PairRecord, PromptRecord, Record, RecordProblem, ScoredRecord,
-    SupervisedRecord, Text,
+    Columns, KtoRecord, PairRecord, Record, RecordProblem, ScoredRecord, SupervisedRecord,
 };
 
 /// A row that preferences can be made of.
@@ -100,7 +99,7 @@ impl Record for SupervisedRow {
             && !single.iter().any(|name| columns.has(name))
         {
             let row = ScoredRecord::read(columns)?;
-            let best = extremes(&row.candidates).map(|(best, _)| best.clone());
+            let best = row.extremes().map(|pair| pair.chosen.clone());
             return Ok(match best {
                 Some(completion) => Self::Plain(SupervisedRecord::Completion {
                     prompt: row.prompt,
@@ -110,56 +109,5 @@ impl Record for SupervisedRow {
             });
         }
         SupervisedRecord::read(columns).map(Self::Plain)
-    }
-}
-
-/// A row whose prompt is to be answered; whatever else it has is passed over.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct PromptRow(pub Text);
-
-impl Record for PromptRow {
-    const EXPECTED: &'static str = PromptRecord::EXPECTED;
-
-    fn read(columns: &Columns) -> Result<Self, RecordProblem> {
-        if !columns.has("prompt") && columns.has("chosen") && columns.has("rejected") {
-            return Ok(Self(PairRecord::read(columns)?.prompt));
-        }
-        Ok(Self(PromptRecord::read(columns)?.prompt))
-    }
-}
-
-/// The completions of the highest and of the lowest score, the first of each; none where all scores are equal.
-pub(crate) fn extremes(candidates: &[(Text, f64)]) -> Option<(&Text, &Text)> {
-    let first = candidates.first()?;
-    let (mut best, mut worst) = (first, first);
-    for candidate in candidates {
-        if candidate.1 > best.1 {
-            best = candidate;
-        }
-        if candidate.1 < worst.1 {
-            worst = candidate;
-        }
-    }
-    (best.1 > worst.1).then_some((&best.0, &worst.0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_of_the_best_and_the_first_of_the_worst_are_taken() {
-        let row = |scores: &[f64]| -> Vec<(Text, f64)> {
-            let names = ["a", "b", "c", "d"];
-            names
-                .iter()
-                .zip(scores)
-                .map(|(name, score)| ((*name).into(), *score))
-                .collect()
-        };
-        let scores = row(&[1.0, 3.0, 0.5, 3.0]);
-        assert_eq!(extremes(&scores), Some((&"b".into(), &"c".into())));
-        assert_eq!(extremes(&row(&[2.0, 2.0])), None);
-        assert_eq!(extremes(&[]), None);
     }
 }

@@ -12,13 +12,15 @@ use preflab_metrics::{Better, Metric};
 use serde::{Deserialize, Serialize};
 
 /// The keys of [`TrainSettings`]: those that every method shares.
-const SHARED: [&str; 20] = [
+const SHARED: [&str; 22] = [
     "model",
     "tokenizer",
     "data",
     "eval",
     "eval_share",
     "columns",
+    "rows",
+    "eval_rows",
     "max_length",
     "over_long",
     "reference_model",
@@ -220,7 +222,7 @@ impl TrainRequest {
 
     /// Whether rows are held out.
     pub fn evaluates(&self) -> bool {
-        self.settings.eval.is_some() || self.settings.eval_share.get() > 0.0
+        self.settings.held_out_files().is_some() || self.settings.eval_share.get() > 0.0
     }
 
     /// Whether the method samples while it trains, with a reward model.
@@ -268,6 +270,13 @@ impl TrainRequest {
             problems.push(
                 Problem::new("both `eval` and `eval_share` are given").hint(
                     "`eval` names a file of held-out rows, `eval_share` takes a share of `data`: keep one of them",
+                ),
+            );
+        }
+        if !settings.eval_rows.is_empty() && settings.eval_share.get() > 0.0 {
+            problems.push(
+                Problem::new("both `eval_rows` and `eval_share` are given").hint(
+                    "`eval_rows` says which rows are held out, `eval_share` takes a share of `data`: keep one of them",
                 ),
             );
         }
@@ -501,7 +510,7 @@ pub fn document(
         document.set_text(option, key, text);
     }
     for (option, key, texts) in lists.iter().filter(|(_, _, texts)| !texts.is_empty()) {
-        document.set_texts(option, key, texts);
+        document.set_texts(option, &[key], texts);
     }
     for assignment in set {
         document.set("--set", assignment)?;
@@ -519,6 +528,8 @@ mod tests {
         data = "a"
         eval = "b"
         columns = { prompt = "question" }
+        rows.split = "train"
+        eval_rows.split = "test"
         max_length = 1
         reference_model = "c"
         reward_model = "d"

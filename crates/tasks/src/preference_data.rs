@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use preflab_config::PreferenceDataSettings;
+use preflab_config::{PreferenceDataSettings, RowFilter};
 use preflab_data::{DataError, PairRecord, Records, Text, Units};
 use sha2::{Digest, Sha256};
 
@@ -33,7 +33,11 @@ impl PreferenceData {
     /// If a file cannot be read, has a bad row, or leaves a split without pairs.
     pub fn open(settings: &PreferenceDataSettings) -> Result<Self, TaskError> {
         let share = settings.held_out.get();
-        let parts = if settings.test.is_some() { 1.0 } else { 2.0 };
+        let parts = if settings.test_file().is_some() {
+            1.0
+        } else {
+            2.0
+        };
         if share <= 0.0 || share * parts >= 1.0 {
             return Err(refused(
                 format!(
@@ -45,15 +49,15 @@ impl PreferenceData {
         let [mut train, mut validation, mut test] =
             [Split::Train, Split::Validation, Split::Test].map(|split| Drawn::new(split, settings));
         let mut tested = BTreeSet::new();
-        if let Some(path) = &settings.test {
-            read(path, settings, |row| {
+        if let Some(path) = settings.test_file() {
+            read(path, &settings.test_rows, settings, |row| {
                 tested.insert(digest(settings.seed, &[&row.prompt]));
                 test.add(row);
             })?;
         }
-        read(&settings.train, settings, |row| {
+        read(&settings.train, &settings.rows, settings, |row| {
             let place = place(&row.prompt, settings.seed);
-            match &settings.test {
+            match settings.test_file() {
                 Some(_) if tested.contains(&digest(settings.seed, &[&row.prompt])) => {}
                 Some(_) if place < share => validation.add(row),
                 None if place < share => test.add(row),
@@ -64,7 +68,7 @@ impl PreferenceData {
         let mut data = Self {
             train: train.pairs(&settings.train)?,
             validation: validation.pairs(&settings.train)?,
-            test: test.pairs(settings.test.as_ref().unwrap_or(&settings.train))?,
+            test: test.pairs(settings.test_file().unwrap_or(&settings.train))?,
             ..Self::default()
         };
         data.list_prompts();
@@ -207,16 +211,17 @@ fn prompts(split: Split, pairs: &[PairRecord]) -> Vec<Prompt> {
         .collect()
 }
 
-/// Hands every row of a file that is short enough to `take`.
+/// Hands every wanted row of a file that is short enough to `take`.
 fn read(
     path: &Path,
+    wanted: &RowFilter,
     settings: &PreferenceDataSettings,
     mut take: impl FnMut(PairRecord),
 ) -> Result<(), DataError> {
     let is_short = |text: &Text, most: Option<preflab_config::Count>| {
         most.is_none_or(|most| text.characters() <= most.get())
     };
-    for row in Records::<PairRecord>::open(path)? {
+    for row in Records::<PairRecord>::open(path)?.only(wanted) {
         let row = row?.record;
         let answers = [&row.chosen, &row.rejected];
         if is_short(&row.prompt, settings.max_prompt)

@@ -43,11 +43,15 @@ impl Lengths {
         self.equal += usize::from(chosen == rejected);
     }
 
-    pub(super) fn bias(self, unit: &str) -> LengthBias {
-        let mean = |sum: usize| sum as f64 / self.pairs.max(1) as f64;
+    /// What the lengths say together; none without pairs.
+    pub(super) fn bias(self, unit: &str) -> Option<LengthBias> {
+        if self.pairs == 0 {
+            return None;
+        }
+        let mean = |sum: usize| sum as f64 / self.pairs as f64;
         let different = self.pairs - self.equal;
         let interval = wilson(self.longer, different);
-        LengthBias {
+        Some(LengthBias {
             unit: unit.to_owned(),
             mean_chosen: mean(self.chosen),
             mean_rejected: mean(self.rejected),
@@ -59,12 +63,12 @@ impl Lengths {
             },
             interval,
             is_biased: interval[0] > 0.5 || interval[1] < 0.5,
-        }
+        })
     }
 }
 
 /// The 95 % Wilson interval of `successes` in `trials`: `[0, 1]` without trials.
-fn wilson(successes: usize, trials: usize) -> [f64; 2] {
+pub(super) fn wilson(successes: usize, trials: usize) -> [f64; 2] {
     if trials == 0 {
         return [0.0, 1.0];
     }
@@ -100,11 +104,11 @@ mod tests {
             lengths.add(if i < 15 { [8, 4] } else { [4, 8] });
         }
         lengths.add([4, 4]);
-        let bias = lengths.bias("tokens");
+        let bias = lengths.bias("tokens").unwrap();
         assert_eq!(
             (bias.chosen_longer, bias.equal, bias.is_biased),
             (0.75, 1, true)
         );
-        assert!(!Lengths::default().bias("tokens").is_biased);
+        assert_eq!(Lengths::default().bias("tokens"), None);
     }
 }

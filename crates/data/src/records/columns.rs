@@ -43,15 +43,16 @@ impl Columns {
     }
 
     /// The columns of a row whose cells are text: a cell that holds a JSON list or object is read as one.
-    pub fn of_text(cells: impl IntoIterator<Item = (String, String)>) -> Self {
-        let values = cells
-            .into_iter()
-            .map(|(name, cell)| (name, Value::String(cell)))
-            .collect();
+    pub fn of_text(cells: Map<String, Value>) -> Self {
         Self {
-            values,
+            values: cells,
             only_text: true,
         }
+    }
+
+    /// The names of the columns, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
     }
 
     /// Whether there is a value, and not `null`, in the column.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::columns::{Columns, Record, RecordProblem, number, text};
-use crate::{Message, Text, transcript};
+use crate::{Message, Pair, Text, transcript};
 
 /// A prompt with a chosen and a rejected completion.
 ///
@@ -191,6 +191,9 @@ impl KtoRecord {
     }
 }
 
+/// Columns in which several completions of a prompt may stand.
+pub(super) const CANDIDATES: [&str; 3] = ["completions", "responses", "candidates"];
+
 /// What supervised fine-tuning reads.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SupervisedRecord {
@@ -245,7 +248,7 @@ impl Record for ScoredRecord {
 
     fn read(columns: &Columns) -> Result<Self, RecordProblem> {
         let prompt = columns.text("prompt")?;
-        let name = ["completions", "responses", "candidates"]
+        let name = CANDIDATES
             .into_iter()
             .find(|name| columns.has(name))
             .unwrap_or("completions");
@@ -281,6 +284,37 @@ impl Record for ScoredRecord {
     }
 }
 
+impl ScoredRecord {
+    /// The completions of the highest and of the lowest score, the first of each; none where all scores are equal.
+    pub fn extremes(&self) -> Option<Pair<&Text>> {
+        let first = self.candidates.first()?;
+        let (mut best, mut worst) = (first, first);
+        for candidate in &self.candidates {
+            if candidate.1 > best.1 {
+                best = candidate;
+            }
+            if candidate.1 < worst.1 {
+                worst = candidate;
+            }
+        }
+        (best.1 > worst.1).then_some(Pair {
+            chosen: &best.0,
+            rejected: &worst.0,
+        })
+    }
+
+    /// The pair of the extremes, as training takes it.
+    pub fn pair(&self) -> Option<PairRecord> {
+        let Pair { chosen, rejected } = self.extremes()?;
+        Some(PairRecord {
+            prompt: self.prompt.clone(),
+            chosen: chosen.clone(),
+            rejected: rejected.clone(),
+            margin: None,
+        })
+    }
+}
+
 fn candidate(
     name: &str,
     prompt: &Text,
@@ -307,7 +341,7 @@ fn candidate(
     ))
 }
 
-/// A prompt alone: `prompt`, or `messages` that end with one of the user's.
+/// A prompt alone: `prompt`, or `messages` that end with one of the user's, or what both sides of a pair start with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PromptRecord {
     /// What is to be answered.
@@ -319,7 +353,12 @@ impl Record for PromptRecord {
         "a row with `prompt`, or with `messages` that end with the user's";
 
     fn read(columns: &Columns) -> Result<Self, RecordProblem> {
-        let name = if columns.has("prompt") || !columns.has("messages") {
+        let name = if columns.has("prompt") {
+            "prompt"
+        } else if columns.has("chosen") && columns.has("rejected") {
+            let prompt = PairRecord::read(columns)?.prompt;
+            return Ok(Self { prompt });
+        } else if !columns.has("messages") {
             "prompt"
         } else {
             "messages"

@@ -5,11 +5,13 @@ use std::io::BufRead;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use preflab_config::RowFilter;
 use serde_json::{Map, Value};
 
 use super::columns::{Columns, Record};
 use super::json_array::{Elements, Trouble};
 use super::parquet::ParquetRows;
+use super::selection::Sieve;
 use crate::{DataError, JsonLines, MAX_LINE_BYTES, open_text};
 
 /// A row with the place it comes from.
@@ -25,10 +27,15 @@ pub struct Row<T> {
 pub struct Records<T> {
     path: PathBuf,
     source: Source,
+    /// The file's names of columns with ours.
     renamed: BTreeMap<String, String>,
+    sieve: Sieve,
     done: bool,
     record: PhantomData<fn() -> T>,
 }
+
+/// A line with the columns of the row on it.
+type Numbered = (usize, Map<String, Value>);
 
 enum Source {
     Lines(JsonLines<Map<String, Value>>),
@@ -82,6 +89,7 @@ impl<T: Record> Records<T> {
             path: path.to_owned(),
             source,
             renamed: BTreeMap::new(),
+            sieve: Sieve::default(),
             done: false,
             record: PhantomData,
         })
@@ -94,47 +102,59 @@ impl<T: Record> Records<T> {
         self
     }
 
+    /// Passes over the rows that `filter` does not want. A file in which it wants none is refused at its end.
+    #[must_use]
+    pub fn only(mut self, filter: &RowFilter) -> Self {
+        self.sieve = Sieve::new(filter);
+        self
+    }
+
+    /// Rows passed over so far.
+    pub fn passed_over(&self) -> usize {
+        self.sieve.passed_over
+    }
+
     fn read(&mut self) -> Result<Option<Row<T>>, DataError> {
-        let Some((line, columns)) = self.columns()? else {
-            return Ok(None);
+        let (line, mut values) = loop {
+            match self.values()? {
+                None => {
+                    self.sieve.conclude(&self.path)?;
+                    return Ok(None);
+                }
+                Some((line, values)) if self.sieve.takes(&values) => break (line, values),
+                Some(_) => {}
+            }
+        };
+        if !self.renamed.is_empty() {
+            values = values
+                .into_iter()
+                .map(|(name, value)| (self.renamed.get(&name).cloned().unwrap_or(name), value))
+                .collect();
+        }
+        let columns = match self.source {
+            Source::Csv { .. } => Columns::of_text(values),
+            Source::Lines(_) | Source::Array(_) | Source::Parquet { .. } => Columns::new(values),
         };
         let record =
             T::read(&columns).map_err(|problem| self.error(line, problem.problem, problem.hint))?;
         Ok(Some(Row { line, record }))
     }
 
-    fn columns(&mut self) -> Result<Option<(usize, Columns)>, DataError> {
-        let named = |renamed: &BTreeMap<String, String>, name: String| {
-            renamed.get(&name).cloned().unwrap_or(name)
-        };
+    /// The next row with the file's own names, and its line.
+    fn values(&mut self) -> Result<Option<Numbered>, DataError> {
         match &mut self.source {
-            Source::Lines(lines) => {
-                let Some(row) = lines.next() else {
-                    return Ok(None);
-                };
-                let (line, values) = row?;
-                let values = values
-                    .into_iter()
-                    .map(|(name, value)| (named(&self.renamed, name), value))
-                    .collect();
-                Ok(Some((line, Columns::new(values))))
-            }
+            Source::Lines(lines) => lines.next().transpose(),
             Source::Array(elements) => match elements.next() {
                 Ok(None) => Ok(None),
                 Ok(Some((line, bytes))) => {
-                    let values: Map<String, Value> =
-                        serde_json::from_slice(&bytes).map_err(|error| {
-                            self.error(
-                                line,
-                                format!("not a row: {error}"),
-                                "each element of the array is an object".into(),
-                            )
-                        })?;
-                    let values = values
-                        .into_iter()
-                        .map(|(name, value)| (named(&self.renamed, name), value))
-                        .collect();
-                    Ok(Some((line, Columns::new(values))))
+                    let values = serde_json::from_slice(&bytes).map_err(|error| {
+                        self.error(
+                            line,
+                            format!("not a row: {error}"),
+                            "each element of the array is an object".into(),
+                        )
+                    })?;
+                    Ok(Some((line, values)))
                 }
                 Err(Trouble::Read(error)) => Err(DataError::read(&self.path)(error)),
                 Err(Trouble::Text(problem)) => {
@@ -156,11 +176,7 @@ impl<T: Record> Records<T> {
                     let hint = "the file may be cut off, or compressed with zstd or brotli, which are not read: write it with snappy";
                     self.error(row, problem, hint.into())
                 })?;
-                let values = values
-                    .into_iter()
-                    .map(|(name, value)| (named(&self.renamed, name), value))
-                    .collect();
-                Ok(Some((row, Columns::new(values))))
+                Ok(Some((row, values)))
             }
             Source::Csv { header, rows } => {
                 let Some(row) = rows.next() else {
@@ -170,9 +186,8 @@ impl<T: Record> Records<T> {
                 let line = row
                     .position()
                     .map_or(0, |position| position.line() as usize);
-                let cells = header.iter().cloned().zip(row.iter().map(str::to_owned));
-                let cells = cells.map(|(name, cell)| (named(&self.renamed, name), cell));
-                Ok(Some((line, Columns::of_text(cells))))
+                let cells = row.iter().map(|cell| Value::String(cell.to_owned()));
+                Ok(Some((line, header.iter().cloned().zip(cells).collect())))
             }
         }
     }

@@ -1,9 +1,9 @@
-//! Checks of preference data sets.
+//! Checks of pairs.
 
 use std::path::Path;
 
 use preflab_data::check::{CheckReport, CheckSettings, Checker, FindingKind, Severity, draw_pairs};
-use preflab_data::{Preprocessor, Tokenizer, Units};
+use preflab_data::{Preprocessor, Selection, Tokenizer, Units};
 
 use crate::shared::shared;
 
@@ -13,7 +13,7 @@ fn row(prompt: &str, chosen: &str, rejected: &str) -> String {
     )
 }
 
-fn check(
+pub fn check(
     files: &[(&str, String)],
     preprocessor: Option<Preprocessor<'_>>,
     max_length: Option<usize>,
@@ -29,12 +29,14 @@ fn check(
     for (i, (split, text)) in files.iter().enumerate() {
         let path = directory.path().join(format!("{i}.jsonl"));
         std::fs::write(&path, text).unwrap();
-        checker.add_file(split, &path).unwrap();
+        checker
+            .add_file(split, &path, &Selection::default(), None)
+            .unwrap();
     }
     checker.finish()
 }
 
-fn counts(report: &CheckReport) -> Vec<(FindingKind, usize)> {
+pub fn counts(report: &CheckReport) -> Vec<(FindingKind, usize)> {
     report
         .findings
         .iter()
@@ -55,7 +57,7 @@ fn clean_data_have_no_finding() {
     );
     assert_eq!(counts(&report), []);
     assert_eq!((report.rows(), report.severity()), (3, None));
-    assert_eq!(report.lengths.unit, "characters");
+    assert_eq!(report.lengths.unwrap().unit, "characters");
 }
 
 #[test]
@@ -127,7 +129,7 @@ fn what_only_tokens_show_is_found_with_a_tokenizer() {
     };
     let merging = checked(row("the quick ", "brown", "fox"), None);
     assert_eq!(counts(&merging), [(FindingKind::BoundaryMerge, 1)]);
-    assert_eq!(merging.lengths.unit, "tokens");
+    assert_eq!(merging.lengths.unwrap().unit, "tokens");
     assert_eq!(
         counts(&checked(row("zzzzzz", "y", "x"), Some(7))),
         [(FindingKind::Truncated, 1)]
@@ -153,11 +155,9 @@ fn a_longer_chosen_side_is_a_bias() {
         .map(|i| row(&format!("{i}"), "a longer answer", "short"))
         .collect();
     let report = check(&[("train", text)], None, None);
-    assert!(report.lengths.is_biased);
-    assert_eq!(
-        (report.lengths.chosen_longer, report.lengths.mean_rejected),
-        (1.0, 5.0)
-    );
+    let lengths = report.lengths.as_ref().unwrap();
+    assert!(lengths.is_biased);
+    assert_eq!((lengths.chosen_longer, lengths.mean_rejected), (1.0, 5.0));
     assert_eq!(report.severity(), Some(Severity::Warning));
 }
 
@@ -179,7 +179,12 @@ fn a_bad_file_is_an_error() {
     let mut checker = Checker::new(None, CheckSettings::default());
     assert!(
         checker
-            .add_file("train", Path::new("no/such.jsonl"))
+            .add_file(
+                "train",
+                Path::new("no/such.jsonl"),
+                &Selection::default(),
+                None
+            )
             .is_err()
     );
 }
@@ -190,7 +195,9 @@ fn real_data_are_checked() {
         return;
     };
     let mut checker = Checker::new(None, CheckSettings::default());
-    checker.add_file("all", &path).unwrap();
+    checker
+        .add_file("all", &path, &Selection::default(), None)
+        .unwrap();
     let report = checker.finish();
     eprintln!("{:?} {:?}", counts(&report), report.lengths);
     assert_eq!(report.rows(), 2312);
@@ -219,7 +226,7 @@ fn trivial_pairs_extra_turns_and_broken_encodings_are_found() {
     assert!(example.text.contains("cafÃ©"), "{}", example.text);
     let text = report.to_string();
     for said in [
-        "train: 5 rows",
+        "train: 5 rows: pairs\n",
         "warning: trivial-pair: 1 of 5 rows (20.00 %)",
         "hint: cut the completion before",
         "length bias",
@@ -244,8 +251,9 @@ fn a_draw_of_pairs_does_not_depend_on_the_order_of_the_files() {
         })
         .collect();
     let reversed: Vec<_> = files.iter().rev().cloned().collect();
-    let drawn = draw_pairs(&files, 10).unwrap();
+    let all = Selection::default();
+    let drawn = draw_pairs(&files, &all, 10).unwrap();
     assert_eq!(drawn.len(), 10);
-    assert_eq!(drawn, draw_pairs(&reversed, 10).unwrap());
-    assert_eq!(draw_pairs(&files, 500).unwrap().len(), 80);
+    assert_eq!(drawn, draw_pairs(&reversed, &all, 10).unwrap());
+    assert_eq!(draw_pairs(&files, &all, 500).unwrap().len(), 80);
 }

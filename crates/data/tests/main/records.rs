@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use preflab_data::{
-    DataError, KtoRecord, Message, PairRecord, PromptRecord, Record, Records, ScoredRecord,
-    SupervisedRecord, Text,
+    DataError, KtoRecord, Message, PairRecord, PromptRecord, Record, Records, RowKind,
+    ScoredRecord, SupervisedRecord, Text,
 };
 
 use crate::shared::shared;
@@ -333,4 +333,98 @@ fn real_preference_data_are_read() {
             );
         }
     }
+}
+
+#[test]
+fn the_first_of_the_best_and_the_first_of_the_worst_are_taken() {
+    let row = |scores: &[f64]| {
+        let names = ["a", "b", "c", "d"];
+        ScoredRecord {
+            prompt: "Q".into(),
+            candidates: names
+                .iter()
+                .zip(scores)
+                .map(|(name, score)| ((*name).into(), *score))
+                .collect(),
+        }
+    };
+    let pair = row(&[1.0, 3.0, 0.5, 3.0]).pair().unwrap();
+    assert_eq!((pair.chosen, pair.rejected), ("b".into(), "c".into()));
+    assert_eq!(row(&[2.0, 2.0]).pair(), None);
+    assert_eq!(row(&[]).pair(), None);
+}
+
+#[test]
+fn the_kind_of_a_row_is_told_from_its_columns() {
+    let turns = |last: &str| format!("[{{\"role\": \"{last}\", \"content\": \"x\"}}]");
+    for (json, kind) in [
+        (
+            "{\"prompt\": \"p\", \"chosen\": \"c\", \"rejected\": \"r\", \"messages\": []}"
+                .to_owned(),
+            RowKind::Pairs,
+        ),
+        (
+            "{\"prompt\": \"p\", \"completion\": \"c\", \"label\": true}".to_owned(),
+            RowKind::Kto,
+        ),
+        (
+            "{\"prompt\": \"p\", \"responses\": [], \"scores\": []}".to_owned(),
+            RowKind::Scored,
+        ),
+        (
+            "{\"prompt\": \"p\", \"completion\": \"c\"}".to_owned(),
+            RowKind::Supervised,
+        ),
+        (
+            "{\"text\": \"t\", \"label\": 3}".to_owned(),
+            RowKind::Supervised,
+        ),
+        (
+            "{\"prompt\": \"p\", \"label\": null, \"n\": 3}".to_owned(),
+            RowKind::Prompts,
+        ),
+        (
+            format!("{{\"messages\": {}}}", turns("assistant")),
+            RowKind::Supervised,
+        ),
+        (
+            format!("{{\"messages\": {}}}", turns("user")),
+            RowKind::Prompts,
+        ),
+    ] {
+        assert_eq!(one::<RowKind>(&json).unwrap(), kind, "{json}");
+    }
+    let error = one::<RowKind>("{\"prompt\": \"p\", \"chosen\": \"c\"}").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("the columns `prompt`, `chosen` make no kind of row"),
+        "{error}"
+    );
+    assert!(
+        error.hint().starts_with("pairs have `chosen`, `rejected`"),
+        "{}",
+        error.hint()
+    );
+    let error = one::<RowKind>("{\"question\": \"p\"}").unwrap_err();
+    for kind in RowKind::ALL {
+        assert!(
+            error.hint().contains(&format!("{kind} have")),
+            "{}",
+            error.hint()
+        );
+    }
+    assert!(
+        "pair"
+            .parse::<RowKind>()
+            .unwrap_err()
+            .contains("found `pair`")
+    );
+}
+
+#[test]
+fn the_prompt_of_a_pair_without_one_is_what_both_sides_start_with() {
+    let row =
+        one::<PromptRecord>("{\"chosen\": \"Is it? Yes.\", \"rejected\": \"Is it? No.\"}").unwrap();
+    assert_eq!(row.prompt, Text::from("Is it?"));
 }

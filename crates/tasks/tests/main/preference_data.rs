@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use preflab_config::{Count, Fraction, PreferenceDataSettings};
+use preflab_config::{ColumnValue, Count, Fraction, PreferenceDataSettings, RowFilter, Wanted};
 use preflab_tasks::preference_data::PreferenceData;
 use preflab_tasks::{Split, Task};
 
@@ -29,6 +29,8 @@ fn settings(train: PathBuf) -> PreferenceDataSettings {
     PreferenceDataSettings {
         train,
         test: None,
+        rows: RowFilter::default(),
+        test_rows: RowFilter::default(),
         held_out: Fraction::of(0.2),
         max_pairs: None,
         max_prompt: None,
@@ -81,6 +83,51 @@ fn a_prompt_of_the_test_file_is_not_trained_on() {
         160
     );
     assert!(prompts(&data, Split::Train).is_disjoint(&prompts(&data, Split::Test)));
+}
+
+#[test]
+fn splits_may_be_told_by_a_column() {
+    let directory = tempfile::tempdir().unwrap();
+    let row = |i: usize, split: &str| {
+        format!(
+            "{{\"prompt\": \"{split} {i}\", \"chosen\": \"yes\", \"rejected\": \"no\", \"split\": \"{split}\"}}\n"
+        )
+    };
+    let text: String = (0..100)
+        .map(|i| row(i, ["train", "test", "other"][i % 3]))
+        .collect();
+    let of = |split: &str| {
+        let wanted = Wanted(vec![ColumnValue::Text(split.to_owned())]);
+        RowFilter([("split".to_owned(), wanted)].into())
+    };
+    let open = |rows: RowFilter, test_rows: RowFilter| {
+        PreferenceData::open(&PreferenceDataSettings {
+            rows,
+            test_rows,
+            ..settings(written(directory.path(), "a.jsonl", &text))
+        })
+    };
+    let data = open(of("train"), of("test")).unwrap();
+    assert_eq!(data.pairs(Split::Test).len(), 33);
+    let trained = data.pairs(Split::Train).len() + data.pairs(Split::Validation).len();
+    assert_eq!(trained, 34);
+    assert!(
+        prompts(&data, Split::Train)
+            .iter()
+            .all(|prompt| prompt.starts_with("train"))
+    );
+    assert!(
+        prompts(&data, Split::Test)
+            .iter()
+            .all(|prompt| prompt.starts_with("test"))
+    );
+    let error = open(of("trian"), RowFilter::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("none of its 100 rows has `split` = `trian`"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! - `configs`: every shipped experiment and model can be planned
 //! - `data_check`: checks of data, and the choice of rows
 //! - `preferences`: a data set as a task, and how on-policy its pairs are
+//! - `families`: `train` on a checkpoint of every family
 //! - `reproducibility`: the same cell twice gives the same numbers
 //! - `resuming`: a run that was killed or interrupted
 //! - `training`: `train`, `generate` and `score` on models and data of one's own
@@ -15,6 +16,7 @@ mod claims;
 mod cli;
 mod configs;
 mod data_check;
+mod families;
 mod preferences;
 mod preflab;
 mod reproducibility;

@@ -80,14 +80,15 @@ impl StageKind {
     /// Raised whenever the code of a stage starts to give other results, so that results on disk are computed anew.
     pub const fn version(self) -> u32 {
         match self {
-            Self::Pairs | Self::ReferenceLogps | Self::Training => 2,
-            Self::TaskData
+            Self::TaskData => 1,
+            Self::Pairs
             | Self::Sft
             | Self::WeakerModel
             | Self::Candidates
             | Self::WeakerCandidates
             | Self::RewardModel
-            | Self::Evaluation => 1,
+            | Self::Evaluation => 2,
+            Self::ReferenceLogps | Self::Training => 3,
         }
     }
 }

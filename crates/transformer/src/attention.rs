@@ -10,6 +10,7 @@ use crate::dtype::{cast, full};
 use crate::init::Initializer;
 use crate::linear::Linear;
 use crate::lora::JointAdapter;
+use crate::narrow::Narrowed;
 use crate::norm::Norm;
 use crate::rotary::Rotation;
 
@@ -78,8 +79,18 @@ impl Attention {
         }
     }
 
-    /// `x`: `[n, d]`, in block `index`. Returns `[n, d]`.
-    pub(crate) fn forward(&self, x: Tensor<2>, index: usize, pass: &mut Pass) -> Tensor<2> {
+    /// `x`: `[n, d]`, in block `index`. Returns `[n, d]`, or the rows of `narrowed`.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<2>,
+        index: usize,
+        pass: &mut Pass,
+        narrowed: Option<&Narrowed>,
+    ) -> Tensor<2> {
+        let rows = |x: Tensor<2>| match narrowed {
+            Some(narrowed) => narrowed.rows(x),
+            None => x,
+        };
         let [n, _] = x.dims();
         let AttentionSettings {
             heads,
@@ -88,24 +99,28 @@ impl Attention {
             cap,
             ..
         } = self.settings;
-        let projected =
-            [&self.q_proj, &self.k_proj, &self.v_proj].map(|layer| layer.forward(x.clone()));
+        let projected = [
+            self.q_proj.forward(rows(x.clone())),
+            self.k_proj.forward(x.clone()),
+            self.v_proj.forward(x.clone()),
+        ];
         let [q, k, v] = match &self.joint_adapter {
-            Some(adapter) => adapter.add(x, projected),
+            Some(adapter) => adapter.add(x, projected, rows),
             None => projected,
         };
-        let mut q = q.reshape([n, heads, head_width]);
+        let [queries, _] = q.dims();
+        let mut q = q.reshape([queries, heads, head_width]);
         let mut k = k.reshape([n, kv_heads, head_width]);
         let mut v = v.reshape([n, kv_heads, head_width]);
         if let (Some(q_norm), Some(k_norm)) = (&self.q_norm, &self.k_norm) {
             q = q_norm.forward(q);
             k = k_norm.forward(k);
         }
-        if let Some(Rotation { cosine, sine }) = &pass.rotation {
-            let dtype = q.dtype();
-            let turned = |x| cast(rotary(full(x), cosine.clone(), sine.clone()), dtype);
-            (q, k) = (turned(q), turned(k));
-        }
+        let of_queries = match narrowed {
+            Some(narrowed) => &narrowed.rotation,
+            None => &pass.rotation,
+        };
+        (q, k) = (turned(q, of_queries), turned(k, &pass.rotation));
         if let Some((cache, place)) = &mut pass.cache {
             (k, v) = cache.write(index, k, v, place);
         }
@@ -116,7 +131,20 @@ impl Attention {
             window,
             cap,
         };
-        let y = attention(q, k, v, pass.segments, &settings);
-        self.o_proj.forward(y.reshape([n, heads * head_width]))
+        let segments = match narrowed {
+            Some(narrowed) => &narrowed.segments,
+            None => pass.segments,
+        };
+        let y = attention(q, k, v, segments, &settings);
+        self.o_proj
+            .forward(y.reshape([queries, heads * head_width]))
     }
+}
+
+fn turned(x: Tensor<3>, rotation: &Option<Rotation>) -> Tensor<3> {
+    let Some(Rotation { cosine, sine }) = rotation else {
+        return x;
+    };
+    let dtype = x.dtype();
+    cast(rotary(full(x), cosine.clone(), sine.clone()), dtype)
 }

@@ -7,6 +7,7 @@ use crate::architecture::{Architecture, Residual};
 use crate::attention::{Attention, Pass};
 use crate::init::Initializer;
 use crate::mlp::Mlp;
+use crate::narrow::Narrowed;
 use crate::norm::Norm;
 
 /// `x <- x + attention(norm(x))`, then `x <- x + mlp(norm(x))`, or one of the other [`Residual`] forms.
@@ -56,11 +57,20 @@ impl Block {
         }
     }
 
-    /// `x`: `[n, d]`, the stream before block `index`. Returns the stream after it.
-    pub(crate) fn forward(&self, x: Tensor<2>, index: usize, pass: &mut Pass) -> Tensor<2> {
-        let attended = self
-            .self_attn
-            .forward(self.input_layernorm.forward(x.clone()), index, pass);
+    /// `x`: `[n, d]`, the stream before block `index`. Returns the stream after it, of all tokens or those of `narrowed`.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<2>,
+        index: usize,
+        pass: &mut Pass,
+        narrowed: Option<&Narrowed>,
+    ) -> Tensor<2> {
+        let read = self.input_layernorm.forward(x.clone());
+        let attended = self.self_attn.forward(read, index, pass, narrowed);
+        let x = match narrowed {
+            Some(narrowed) => narrowed.rows(x),
+            None => x,
+        };
         match self.residual {
             Residual::Parallel => {
                 let fed = self

@@ -58,10 +58,7 @@ impl CausalLm {
     /// Logits at every position, `[b, t, v]`; 0 on padding. Training wants [`Self::completion_logps`], which never holds
     /// them all.
     pub fn forward(&self, sequences: &Sequences) -> Tensor<3> {
-        let hidden = self
-            .decoder
-            .norm
-            .forward_full(self.decoder.stream(&sequences.packed(), None));
+        let hidden = self.decoder.hidden(&sequences.packed(), None);
         sequences.unpacked(self.logits(hidden))
     }
 
@@ -108,7 +105,7 @@ impl CausalLm {
     /// Final hidden states that predict each completion token, `[n, d]`, in the order of [`Completions::targets`].
     pub fn completion_hidden(&self, completions: &Completions) -> Tensor<2> {
         let laid = completions.predicting();
-        self.decoder.hidden_at(&laid.packed, laid.wanted)
+        self.decoder.hidden_at(&laid.packed, &laid.wanted, None)
     }
 
     /// Logits, `[n, v]`, of final hidden states, `[n, d]`.

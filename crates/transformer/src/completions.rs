@@ -30,7 +30,7 @@ pub struct Completions {
 pub(crate) struct Laid {
     pub packed: Packed,
     /// Indices of the packed tokens asked for.
-    pub wanted: Tensor<1, Int>,
+    pub wanted: Vec<usize>,
 }
 
 /// Which hidden states are wanted.
@@ -198,7 +198,7 @@ impl Completions {
         };
         Laid {
             packed,
-            wanted: indices(found, device),
+            wanted: found,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Embedding, blocks and final norm: what policy, reference, reward model and value model have in common.
 
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Device, Int, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use preflab_config::Precision;
 
 use crate::architecture::{Architecture, Positions};
@@ -10,6 +10,7 @@ use crate::block::Block;
 use crate::cache::{Cache, Place};
 use crate::dtype::{cast, dtype_of};
 use crate::init::Initializer;
+use crate::narrow::{Narrowed, Wanted};
 use crate::norm::Norm;
 use crate::packed::{Packed, indices};
 use crate::recompute::Tape;
@@ -124,21 +125,34 @@ impl Decoder {
     /// # Panics
     /// If a row is longer than the learned positions.
     pub fn forward(&self, sequences: &Sequences) -> Tensor<3> {
-        sequences.unpacked(
-            self.norm
-                .forward_full(self.stream(&sequences.packed(), None)),
-        )
+        sequences.unpacked(self.hidden(&sequences.packed(), None))
     }
 
-    /// Final hidden states of the tokens `wanted`, `[n, d]`.
-    pub(crate) fn hidden_at(&self, packed: &Packed, wanted: Tensor<1, Int>) -> Tensor<2> {
-        self.norm
-            .forward_full(self.stream(packed, None).select(0, wanted))
+    /// Final hidden states of all tokens, `[n, d]`. With a cache, the keys of the segments are tokens of the cache, among
+    /// which the new ones take their place.
+    pub(crate) fn hidden(&self, tokens: &Packed, cache: Option<(&mut Cache, Place)>) -> Tensor<2> {
+        self.norm.forward_full(self.stream(tokens, cache, &None))
     }
 
-    /// The residual stream after the last block, before the final norm, `[n, d]`. With a cache, the keys of the segments
-    /// are tokens of the cache, among which the new ones take their place.
-    pub(crate) fn stream(&self, tokens: &Packed, cache: Option<(&mut Cache, Place)>) -> Tensor<2> {
+    /// [`Self::hidden`] of the tokens `asked` for, in their order; the last block computes no others.
+    pub(crate) fn hidden_at(
+        &self,
+        tokens: &Packed,
+        asked: &[usize],
+        cache: Option<(&mut Cache, Place)>,
+    ) -> Tensor<2> {
+        let wanted = Wanted::new(tokens, asked, &self.architecture, &self.device());
+        let stream = self.stream(tokens, cache, &wanted.narrowed);
+        self.norm.forward_full(wanted.ordered(stream))
+    }
+
+    /// The residual stream after the last block, before the final norm, of all tokens or those of `narrowed`.
+    fn stream(
+        &self,
+        tokens: &Packed,
+        cache: Option<(&mut Cache, Place)>,
+        narrowed: &Option<Narrowed>,
+    ) -> Tensor<2> {
         let device = self.device();
         let mut x = self.embed_tokens.weight.val().select(0, tokens.ids.clone());
         if let Some(scale) = self.architecture.embedding_scale {
@@ -162,7 +176,7 @@ impl Decoder {
         };
         x = cast(x, self.dtype());
         if self.recompute && cache.is_none() && x.is_autodiff() {
-            return self.recorded(x, rotation, &tokens.segments);
+            return self.recorded(x, rotation, &tokens.segments, narrowed);
         }
         let mut pass = Pass {
             rotation,
@@ -170,8 +184,17 @@ impl Decoder {
             cache,
         };
         for (index, block) in self.layers.iter().enumerate() {
-            x = block.forward(x, index, &mut pass);
+            x = block.forward(x, index, &mut pass, self.narrowed_in(index, narrowed));
         }
         x
+    }
+
+    /// What narrows block `index`: the last alone is.
+    pub(crate) fn narrowed_in<'n>(
+        &self,
+        index: usize,
+        narrowed: &'n Option<Narrowed>,
+    ) -> Option<&'n Narrowed> {
+        narrowed.as_ref().filter(|_| index + 1 == self.layers.len())
     }
 }

@@ -179,10 +179,10 @@ impl CausalLm {
                 positions: prompts.iter().flat_map(|prompt| 0..prompt.len()).collect(),
                 segments: Segments::new(segments.collect()),
             };
-            let ends = indices(places.iter().map(|place| place.end - from - 1), device);
+            let ends: Vec<usize> = places.iter().map(|place| place.end - from - 1).collect();
             let place = Place::Range(from..places[count - 1].end);
-            let stream = self.decoder.stream(&tokens, Some((&mut *cache, place)));
-            logits.push(self.logits(self.decoder.norm.forward_full(stream.select(0, ends))));
+            let cache = Some((&mut *cache, place));
+            logits.push(self.logits(self.decoder.hidden_at(&tokens, &ends, cache)));
             done += count;
         }
         Tensor::cat(logits, 0)
@@ -206,8 +206,7 @@ impl CausalLm {
         };
         let places = indices(rows.iter().map(|row| row.own.end - 1), device);
         let place = Place::Scattered(Box::new(places));
-        let stream = self.decoder.stream(&tokens, Some((cache, place)));
-        self.logits(self.decoder.norm.forward_full(stream))
+        self.logits(self.decoder.hidden(&tokens, Some((cache, place))))
     }
 }
 

@@ -48,6 +48,7 @@ mod linear;
 mod logps;
 pub mod lora;
 mod mlp;
+mod narrow;
 mod norm;
 mod packed;
 pub mod parity;

@@ -16,6 +16,7 @@ use preflab_kernels::Segments;
 use crate::attention::Pass;
 use crate::checkpoint::Model;
 use crate::decoder::Decoder;
+use crate::narrow::Narrowed;
 use crate::rotary::Rotation;
 
 /// The passes of a decoder that wait for their gradients.
@@ -33,6 +34,7 @@ pub(crate) struct Recorded {
     output: Tensor<2>,
     rotation: Option<Rotation>,
     segments: Segments,
+    narrowed: Option<Narrowed>,
 }
 
 impl Tape {
@@ -71,6 +73,7 @@ impl Decoder {
         embedded: Tensor<2>,
         rotation: Option<Rotation>,
         segments: &Segments,
+        narrowed: &Option<Narrowed>,
     ) -> Tensor<2> {
         let mut inputs = Vec::with_capacity(self.layers.len());
         // With autodiff though nothing is recorded: without it burn computes some operations by other kernels, to other
@@ -83,7 +86,11 @@ impl Decoder {
                 cache: None,
             };
             inputs.push(x.clone().inner());
-            x = block.clone().no_grad().forward(x, index, &mut pass);
+            let narrowed = self.narrowed_in(index, narrowed);
+            x = block
+                .clone()
+                .no_grad()
+                .forward(x, index, &mut pass, narrowed);
         }
         let output = Tensor::from_inner(x.inner()).require_grad();
         self.tape().push(Recorded {
@@ -92,6 +99,7 @@ impl Decoder {
             output: output.clone(),
             rotation,
             segments: segments.clone(),
+            narrowed: narrowed.clone(),
         });
         output
     }
@@ -104,6 +112,7 @@ impl Decoder {
             output,
             rotation,
             segments,
+            narrowed,
         } = pass;
         // None: the loss does not depend on this pass.
         let Some(mut gradient) = output.grad_remove(of) else {
@@ -123,7 +132,8 @@ impl Decoder {
                 segments: &segments,
                 cache: None,
             };
-            let y = block.forward(leaf.clone(), index, &mut again);
+            let narrowed = self.narrowed_in(index, &narrowed);
+            let y = block.forward(leaf.clone(), index, &mut again, narrowed);
             if !y.is_tracked() {
                 return;
             }

@@ -1,7 +1,7 @@
 //! A decoder with one number for a head: reward model and value model.
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 
 use crate::architecture::Architecture;
 use crate::completions::Completions;
@@ -56,27 +56,26 @@ impl ScalarModel {
     /// Value of the state before each completion token, `[b, c]`; 0 past the end of a completion.
     pub fn values(&self, completions: &Completions) -> Tensor<2> {
         let laid = completions.predicting();
-        completions.spread(self.at(&laid.packed, laid.wanted))
+        completions.spread(self.at(&laid.packed, &laid.wanted))
     }
 
     /// Score of each row at its last real token, `[b]`.
     pub fn scores(&self, sequences: &Sequences) -> Tensor<1> {
-        self.at(&sequences.packed(), sequences.ends())
+        self.at(&sequences.packed(), &sequences.ends())
     }
 
     /// Score of each prompt with its completion at the last token, `[b]`: [`Self::scores`] of the same rows, with prompts
     /// that rows share computed once.
     pub fn completion_scores(&self, completions: &Completions) -> Tensor<1> {
         let laid = completions.ending();
-        self.at(&laid.packed, laid.wanted)
+        self.at(&laid.packed, &laid.wanted)
     }
 
     /// The head's number at the tokens `wanted`, `[n]`.
-    fn at(&self, packed: &Packed, wanted: Tensor<1, Int>) -> Tensor<1> {
-        let [n] = wanted.dims();
+    fn at(&self, packed: &Packed, wanted: &[usize]) -> Tensor<1> {
         self.score
-            .forward(self.decoder.hidden_at(packed, wanted))
-            .reshape([n])
+            .forward(self.decoder.hidden_at(packed, wanted, None))
+            .reshape([wanted.len()])
     }
 }
 

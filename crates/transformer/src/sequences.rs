@@ -132,14 +132,14 @@ impl Sequences {
         }
     }
 
-    /// Index of the last token of each row among the packed ones, `[b]`.
-    pub(crate) fn ends(&self) -> Tensor<1, Int> {
+    /// Index of the last token of each row among the packed ones.
+    pub(crate) fn ends(&self) -> Vec<usize> {
         let mut end = 0;
         let ends = self.spans.iter().map(|span| {
             end += span.len();
             end - 1
         });
-        indices(ends.collect::<Vec<_>>(), &self.ids.device())
+        ends.collect()
     }
 
     /// Rows of packed tokens, `[n, w]`, in their cells of `[b, t, w]`; padding cells are 0.

@@ -5,6 +5,7 @@ mod checkpoints;
 mod damaged;
 mod golden;
 mod lora;
+mod narrow;
 mod precision;
 mod recompute;
 mod spoilt;

@@ -108,6 +108,35 @@ impl Segments {
         Self::new(segments.collect())
     }
 
+    /// The same keys for some of the queries: query `i` of the result is query `queries[i]`.
+    ///
+    /// For causal attention, where queries do not see the keys behind them: those behind the last query of a run are left out.
+    ///
+    /// # Panics
+    /// If the queries do not ascend.
+    pub fn of_queries(&self, queries: &[usize]) -> Self {
+        assert!(
+            queries.is_sorted_by(|a, b| a < b),
+            "queries in ascending order, each once"
+        );
+        let mut narrowed = Vec::new();
+        for segment in self.as_slice() {
+            let Range { start, end } = segment.queries;
+            let mut place = queries.partition_point(|&query| query < start);
+            let last = queries.partition_point(|&query| query < end);
+            for run in queries[place..last].chunk_by(|a, b| a + 1 == *b) {
+                let behind = end - 1 - run[run.len() - 1];
+                narrowed.push(Segment {
+                    queries: place..place + run.len(),
+                    keys: segment.keys.start..segment.keys.end - behind,
+                    prefix: segment.prefix.clone(),
+                });
+                place += run.len();
+            }
+        }
+        Self::new(narrowed)
+    }
+
     /// The segments, in the order given.
     pub fn as_slice(&self) -> &[Segment] {
         &self.segments
@@ -207,6 +236,41 @@ mod tests {
                 },
             ]
         );
+    }
+
+    #[test]
+    fn segments_of_some_queries_keep_the_keys_that_these_see() {
+        let completion = |tokens: Range<usize>| Segment {
+            prefix: 0..4,
+            ..Segment::alone(tokens)
+        };
+        let segments = Segments::new(vec![
+            Segment::alone(0..4),
+            completion(4..8),
+            completion(8..10),
+            Segment::alone(10..15),
+        ]);
+        let narrowed = segments.of_queries(&[3, 5, 6, 11, 13, 14]);
+        let segment = |queries, keys, prefix| Segment {
+            queries,
+            keys,
+            prefix,
+        };
+        assert_eq!(
+            narrowed.as_slice(),
+            [
+                segment(0..1, 0..4, 0..0),
+                segment(1..3, 4..7, 0..4),
+                segment(3..4, 10..12, 0..0),
+                segment(4..6, 10..15, 0..0),
+            ]
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "each once")]
+    fn queries_of_segments_ascend() {
+        Segments::new(vec![Segment::alone(0..3)]).of_queries(&[1, 1]);
     }
 
     #[test]

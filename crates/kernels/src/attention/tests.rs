@@ -1,7 +1,10 @@
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Int, Tensor};
 
 use super::*;
-use crate::testing::{agree, difference, differentiates, normal, same_for_any_threads, values};
+use crate::path::Path;
+use crate::testing::{
+    agree, difference, differentiates, normal, run, same_for_any_threads, values,
+};
 
 /// Values and gradients of `h` query and `g` key-value heads of width `e`, `n` queries and `m` keys.
 fn check([n, m, h, g, e]: [usize; 5], segments: &Segments, settings: &AttentionSettings) {
@@ -156,6 +159,67 @@ fn generation_over_a_shared_prompt_equals_composed() {
     };
     let segments = Segments::new(vec![row(0, 10..14), row(1, 20..21)]);
     check([2, 30, h, g, e], &segments, &AttentionSettings::causal(e));
+}
+
+#[test]
+fn some_queries_give_what_they_give_among_all() {
+    let (h, g, e) = (4, 2, 16);
+    let after = |tokens: std::ops::Range<usize>| Segment {
+        prefix: 0..90,
+        ..Segment::alone(tokens)
+    };
+    let segments = Segments::new(vec![
+        Segment::alone(0..90),
+        after(90..170),
+        after(170..240),
+        Segment::alone(240..300),
+    ]);
+    let wanted: Vec<usize> = [89..90, 90..165, 239..240, 250..252, 280..300]
+        .into_iter()
+        .flatten()
+        .collect();
+    let places: Vec<i64> = wanted.iter().map(|&place| place as i64).collect();
+    let places = Tensor::<1, Int>::from_data(places.as_slice(), &Device::flex());
+    let inputs = [h, g, g]
+        .into_iter()
+        .zip(1..)
+        .map(|(heads, seed)| normal(vec![300, heads, e], seed));
+    let inputs: [Vec<f32>; 3] = inputs.collect::<Vec<_>>().try_into().unwrap();
+    for (path, window) in [
+        (Path::Fused, None),
+        (Path::Fused, Some(60)),
+        (Path::Composed, None),
+    ] {
+        let settings = AttentionSettings {
+            window,
+            ..AttentionSettings::causal(e)
+        };
+        let found = |narrowed: bool| {
+            run(&inputs, path, &|[q, k, v]: [Tensor<1>; 3]| {
+                let (q, k, v) = (
+                    q.reshape([300, h, e]),
+                    k.reshape([300, g, e]),
+                    v.reshape([300, g, e]),
+                );
+                let y = match narrowed {
+                    true => {
+                        let q = q.select(0, places.clone());
+                        attention(q, k, v, &segments.of_queries(&wanted), &settings)
+                    }
+                    false => attention(q, k, v, &segments, &settings).select(0, places.clone()),
+                };
+                y.reshape([-1])
+            })
+        };
+        let ((some, some_gradients), (all, all_gradients)) = (found(true), found(false));
+        assert!(
+            difference(&some, &all) < 1e-5,
+            "{path:?}, window {window:?}"
+        );
+        for (some, all) in some_gradients.iter().zip(&all_gradients) {
+            assert!(difference(some, all) < 1e-5, "{path:?}, window {window:?}");
+        }
+    }
 }
 
 #[test]

@@ -74,11 +74,17 @@ impl JointAdapter {
         }
     }
 
-    /// Queries, keys and values, `[n, ..]` each, with the adapter's part of `x`, `[n, d]`.
-    pub(crate) fn add(&self, x: Tensor<2>, [q, k, v]: [Tensor<2>; 3]) -> [Tensor<2>; 3] {
+    /// Queries, keys and values, `[n, ..]` each, with the adapter's part of `x`, `[n, d]`; `queries` takes the rows of `[n, ..]`
+    /// that there are queries of.
+    pub(crate) fn add(
+        &self,
+        x: Tensor<2>,
+        [q, k, v]: [Tensor<2>; 3],
+        queries: impl FnOnce(Tensor<2>) -> Tensor<2>,
+    ) -> [Tensor<2>; 3] {
         let low = low(x, &self.a, self.scale);
         [
-            q + second(low.clone(), &self.query),
+            q + second(queries(low.clone()), &self.query),
             k + second(low.clone(), &self.key),
             v + second(low, &self.value),
         ]

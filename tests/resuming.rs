@@ -8,10 +8,24 @@ use std::time::Duration;
 use crate::preflab::Workplace;
 use crate::results::Results;
 
+const PLAIN: [&str; 2] = ["run", "experiment.toml"];
+
+/// Adapters are trained, and activations recomputed.
+const ADAPTERS: [&str; 8] = [
+    "run",
+    "experiment.toml",
+    "--set",
+    "lora.rank=2",
+    "--set",
+    "reward.lora.rank=2",
+    "--set",
+    "memory.recompute=true",
+];
+
 /// Runs until a stage begins, waits a little, and kills the process (on Unix by SIGKILL). False if it ended before.
-fn killed_at(place: &Workplace, stage: usize, wait: Duration) -> bool {
+fn killed_at(place: &Workplace, arguments: &[&str], stage: usize, wait: Duration) -> bool {
     let mut child = place
-        .command(&["run", "experiment.toml"])
+        .command(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -38,6 +52,7 @@ fn a_run_killed_at_any_stage_ends_in_the_same_results() {
         let place = Workplace::with_training();
         killed += usize::from(killed_at(
             &place,
+            &PLAIN,
             stage,
             Duration::from_millis(3 * stage as u64),
         ));
@@ -60,18 +75,25 @@ fn a_run_killed_at_any_stage_ends_in_the_same_results() {
 
 #[test]
 fn a_run_killed_again_and_again_gets_there() {
-    let whole = Workplace::with_training();
-    assert!(whole.output(&["run", "experiment.toml"]).status.success());
-    let expected = Results::read(&whole.path("runs/experiment"));
-    let place = Workplace::with_training();
-    for stage in 1..=expected.stages() {
-        killed_at(&place, stage, Duration::from_millis(2));
+    for arguments in [&PLAIN[..], &ADAPTERS] {
+        let whole = Workplace::with_training();
+        let output = whole.output(arguments);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let expected = Results::read(&whole.path("runs/experiment"));
+        let place = Workplace::with_training();
+        for stage in 1..=expected.stages() {
+            killed_at(&place, arguments, stage, Duration::from_millis(2));
+        }
+        assert!(place.output(arguments).status.success());
+        expected.assert_equal(
+            &Results::read(&place.path("runs/experiment")),
+            &format!("killed at every stage of {arguments:?}"),
+        );
     }
-    assert!(place.output(&["run", "experiment.toml"]).status.success());
-    expected.assert_equal(
-        &Results::read(&place.path("runs/experiment")),
-        "killed at every stage",
-    );
 }
 
 #[cfg(unix)]

@@ -1,7 +1,7 @@
 //! Log-probabilities of tokens, from hidden states and a head.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::{FloatTensor, IntTensor};
@@ -20,10 +20,13 @@ use crate::simd::{self, Level, accumulate, exp, mul_add, vectorised};
 /// Logits held at a time.
 const LOGITS: usize = 1 << 20;
 
+/// Logits of all rows together that the forward pass keeps for the backward pass; of more, none are kept.
+const KEPT: usize = 1 << 23;
+
 /// Log-probability of each target, and entropy, under `p = softmax(hidden·Wᵀ / temperature)`. Nats.
 ///
-/// `logps_i = log p_i[target_i]`, `entropy_i = −Σ_j p_ij · log p_ij`. The logits of all tokens never exist together: they
-/// are made for a few rows at a time, in the backward pass once more.
+/// `logps_i = log p_i[target_i]`, `entropy_i = −Σ_j p_ij · log p_ij`. The logits of many tokens never exist together: they
+/// are made for a few rows at a time, in the backward pass once more; up to 32 MiB of them are kept for it instead.
 ///
 /// - `hidden`: `[n, d]`; `weight`: `[v, d]`, in either memory order (a transposed view costs nothing).
 /// - `targets`: `[n]`, below `v`; a negative one skips its row: both results 0, no gradient.
@@ -92,7 +95,8 @@ impl TokenLogpsOp for Flex {
         targets: FlexTensor,
         temperature: f32,
     ) -> FlexTensor {
-        Rows::new(hidden, weight, &targets, temperature).forward().0
+        let rows = Rows::new(hidden, weight, &targets, temperature);
+        rows.forward(false).0
     }
 }
 
@@ -105,10 +109,13 @@ impl<C: CheckpointStrategy> TokenLogpsOp for Autodiff<Flex, C> {
     ) -> FloatTensor<Self> {
         differentiable::<C, 2, _>([hidden, weight], |[hidden, weight]| {
             let rows = Rows::new(hidden, weight, &targets, temperature);
-            let (both, log_sums) = rows.forward();
+            let (both, log_sums, logits) = rows.forward(rows.n * rows.v <= KEPT);
             let entropies = floats(&both)[rows.n..].to_vec();
+            let logits = Mutex::new(logits);
             let backward = move |gradient: FlexTensor, wanted: [bool; 2]| {
-                rows.backward(&log_sums, &entropies, &contiguous(gradient), wanted)
+                let kept =
+                    std::mem::take(&mut *logits.lock().unwrap_or_else(PoisonError::into_inner));
+                rows.backward(&log_sums, &entropies, kept, &contiguous(gradient), wanted)
             };
             (both, backward)
         })
@@ -165,11 +172,13 @@ impl Rows {
         );
     }
 
-    /// Log-probabilities and entropies, `[2, n]`, and the log of every row's sum of exponentials.
-    fn forward(&self) -> (FlexTensor, Vec<f32>) {
+    /// Log-probabilities and entropies, `[2, n]`, the log of every row's sum of exponentials, and the logits of every chunk
+    /// where they are to be kept.
+    fn forward(&self, keep: bool) -> (FlexTensor, Vec<f32>, Vec<Scratch>) {
         let (n, v, level) = (self.n, self.v, Level::best());
         let (mut both, mut log_sums) = (unwritten(2 * n), unwritten(n));
         let (to, to_log_sums) = (Shared::new(&mut both), Shared::new(&mut log_sums));
+        let mut kept = Vec::new();
         for chunk in self.chunks() {
             let mut logits = Scratch::new(chunk.len() * v);
             self.logits(&chunk, &mut logits);
@@ -190,16 +199,21 @@ impl Rows {
                     }
                 }
             });
+            if keep {
+                kept.push(logits);
+            }
         }
-        (tensor(both, Shape::from([2, n])), log_sums)
+        (tensor(both, Shape::from([2, n])), log_sums, kept)
     }
 
     /// With `z` the logits, `L` the log-probability's and `H` the entropy's gradient:
     /// `dz_j = (L·(1[j = target] − p_j) − H·p_j·(log p_j + entropy)) / temperature`, `dhidden = dz·W`, `dW = dzᵀ·hidden`.
+    /// Logits that were not kept are made once more.
     fn backward(
         &self,
         log_sums: &[f32],
         entropies: &[f32],
+        kept: Vec<Scratch>,
         gradient: &FlexTensor,
         [hidden_wanted, weight_wanted]: [bool; 2],
     ) -> [Option<FlexTensor>; 2] {
@@ -207,12 +221,16 @@ impl Rows {
         let (of_logps, of_entropy) = floats(gradient).split_at(n);
         let hidden = floats(&self.hidden);
         let mut dhidden = hidden_wanted.then(|| unwritten(n * d));
+        let mut kept = kept.into_iter();
         let mut chunks = |dweight: Option<(Output, bool)>| {
             let mut dweight = dweight;
             let mut into = Store::Overwrite;
             for chunk in self.chunks() {
-                let mut logits = Scratch::new(chunk.len() * v);
-                self.logits(&chunk, &mut logits);
+                let mut logits = kept.next().unwrap_or_else(|| {
+                    let mut logits = Scratch::new(chunk.len() * v);
+                    self.logits(&chunk, &mut logits);
+                    logits
+                });
                 let shared = Shared::new(&mut logits);
                 rows::each(chunk.len(), v, |part| {
                     for row in part {
@@ -348,6 +366,44 @@ mod tests {
         let [n, d, v] = [600, 16, 4096];
         same_for_any_threads(
             [normal(vec![n, d], 1), normal(vec![v, d], 2)],
+            |[hidden, weight]| both(hidden.reshape([n, d]), weight.reshape([v, d]), 1.0),
+        );
+    }
+
+    #[test]
+    fn logits_that_are_kept_give_what_those_made_once_more_give() {
+        let [n, d, v] = [600, 16, 4096];
+        let (hidden, weight) = (normal(vec![n, d], 1), normal(vec![v, d], 2));
+        let hidden = tensor(hidden, Shape::from([n, d]));
+        let weight = tensor(weight, Shape::from([v, d]));
+        let targets = (0..n as i64).map(|i| if i % 5 == 4 { -1 } else { i });
+        let rows = Rows {
+            targets: targets.collect(),
+            scale: 0.7,
+            hidden,
+            weight,
+            n,
+            d,
+            v,
+        };
+        let gradient = tensor(normal(vec![2, n], 3), Shape::from([2, n]));
+        let found = |keep: bool| {
+            let (both, log_sums, kept) = rows.forward(keep);
+            assert_eq!(kept.is_empty(), !keep);
+            let entropies = floats(&both)[n..].to_vec();
+            let gradients = rows.backward(&log_sums, &entropies, kept, &gradient, [true, true]);
+            gradients.map(|gradient| floats(&gradient.unwrap()).to_vec())
+        };
+        assert!(found(true) == found(false));
+    }
+
+    #[test]
+    fn more_logits_than_are_kept_equal_composed() {
+        let [n, d, v] = [2100, 4, 4096];
+        assert!(n * v > KEPT);
+        agree(
+            [normal(vec![n, d], 1), normal(vec![v, d], 2)],
+            1e-5,
             |[hidden, weight]| both(hidden.reshape([n, d]), weight.reshape([v, d]), 1.0),
         );
     }

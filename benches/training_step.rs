@@ -28,12 +28,12 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             group.bench_function(name, |bencher| {
                 bencher.iter(|| {
                     with_path(path, || {
-                        let (model, mut optimizer) =
+                        let (mut model, mut optimizer) =
                             state.take().expect("the state of the last step");
                         let logps = model.completion_logps(&batch, 1.0).logps;
                         let gradients =
                             GradientsParams::from_grads(logps.sum().neg().backward(), &model);
-                        let (model, _) = optimizer.step(model, gradients);
+                        optimizer.step(&mut model, gradients);
                         state.replace(Some((model, optimizer)));
                     });
                 });

@@ -5,7 +5,6 @@ use preflab_data::{Pair, TokenPair};
 use preflab_transformer::{CausalLm, Completions, TokenLogps};
 
 use crate::inputs::{Logps, TokenTerms};
-use crate::measured::LogitSums;
 use crate::reference::ReferenceLogps;
 use crate::statistics::TokenStatistics;
 
@@ -104,24 +103,10 @@ impl Predicted {
         })
     }
 
-    /// Sums over tokens of what the logits say, where they were looked at.
-    pub fn logit_sums(&self) -> Option<LogitSums> {
+    /// Mean logit of each completion token, and whether it is the most probable one, `[n]` each, where they were looked at.
+    pub fn logits(&self) -> Option<[Tensor<1>; 2]> {
         let statistics = self.statistics.as_ref()?;
-        let (chosen, rejected) = self.logps.lengths.split_at(self.pairs.len());
-        let tokens: Pair<usize> = Pair { chosen, rejected }.map(|side| side.iter().sum());
-        let sums = |values: &Tensor<1>| {
-            let values = numbers(values);
-            let (chosen, rest) = values.split_at(tokens.chosen);
-            Pair {
-                chosen: chosen.iter().sum::<f64>(),
-                rejected: rest[..tokens.rejected].iter().sum(),
-            }
-        };
-        Some(LogitSums {
-            mean_logit: sums(&statistics.mean_logit),
-            tokens,
-            correct: sums(&statistics.correct).chosen,
-        })
+        Some([statistics.mean_logit.clone(), statistics.correct.clone()])
     }
 }
 

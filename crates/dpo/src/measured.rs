@@ -39,6 +39,25 @@ pub struct LogitSums {
 }
 
 impl LogitSums {
+    /// Of every completion token's mean logit and whether it is the most probable one, for rows of these `lengths`: those of
+    /// the chosen completions, then those of the rejected ones.
+    pub(crate) fn of(mean_logits: &[f64], correct: &[f64], lengths: &[usize]) -> Self {
+        let (chosen, rejected) = lengths.split_at(lengths.len() / 2);
+        let tokens: Pair<usize> = Pair { chosen, rejected }.map(|side| side.iter().sum());
+        let sides = |values: &[f64]| {
+            let (chosen, rest) = values.split_at(tokens.chosen);
+            Pair {
+                chosen: chosen.iter().sum::<f64>(),
+                rejected: rest[..tokens.rejected].iter().sum(),
+            }
+        };
+        Self {
+            mean_logit: sides(mean_logits),
+            tokens,
+            correct: sides(correct).chosen,
+        }
+    }
+
     /// Mean logit over the vocabulary and the tokens of either side.
     pub fn mean_logits(&self) -> Pair<f64> {
         self.mean_logit

@@ -8,15 +8,15 @@ use preflab_config::{DpoSettings, Objective};
 use preflab_data::{Pair, TokenPair};
 use preflab_training::{
     Accumulated, AccuracyCurve, Optimizer, OptimizerProgress, Order, Parameters, Snapshot,
-    StateError, StateReader, StateWriter, Trained, Work, policy_parameters,
+    StateError, StateReader, StateWriter, Trained, Work, policy_parameters, read_together,
 };
 use preflab_transformer::{CausalLm, Completions, gradients as model_gradients};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Predicted, ScoredPairs, numbers, predict, reference_tensor};
+use crate::batch::{Predicted, ScoredPairs, numbers, plain, predict, reference_tensor};
 use crate::dynamics::Trace;
 use crate::inputs::{Context, Inputs};
-use crate::measured::Measured;
+use crate::measured::{LogitSums, Measured};
 use crate::objectives::bco::RunningMean;
 use crate::objectives::{Needs, implicit_rewards, preference_loss, shifted_rewards};
 use crate::reference::{ReferenceError, check_against, unrelated_completion};
@@ -61,25 +61,68 @@ struct Unread {
     reference_logps: Pair<Tensor<1>>,
     /// Mean slope of each row's tokens, `[2m]`.
     per_token: Tensor<1>,
+    /// Sum over completion tokens, `[1]`.
+    entropy: Tensor<1>,
+    /// Completion tokens of each row.
+    lengths: Vec<usize>,
+    /// Mean logit of each completion token, and whether it is the most probable one, where the logits were looked at.
+    logits: Option<[Tensor<1>; 2]>,
 }
 
 impl Unread {
-    /// Waits for the device.
-    fn read(self, predicted: &Predicted) -> Measured {
-        let mut chosen = numbers(&self.per_token);
-        let rejected = chosen.split_off(predicted.pairs.len());
+    fn tensors(&self) -> Vec<Tensor<1>> {
+        let sides = [&self.rewards, &self.logps, &self.reference_logps]
+            .into_iter()
+            .flat_map(|pair| [&pair.chosen, &pair.rejected]);
+        let mut tensors: Vec<&Tensor<1>> = vec![&self.losses];
+        tensors.extend(sides);
+        tensors.extend([&self.per_token, &self.entropy]);
+        tensors.extend(self.logits.iter().flatten());
+        tensors.into_iter().map(|x| plain(x.clone())).collect()
+    }
+
+    /// `numbers`: those of [`Self::tensors`], in their order.
+    fn measured(self, numbers: &mut impl Iterator<Item = Vec<f64>>) -> Measured {
+        let mut next = || numbers.next().expect("numbers of every tensor");
+        let losses = next();
+        let mut pair = || Pair {
+            chosen: next(),
+            rejected: next(),
+        };
+        let (rewards, logps, reference_logps) = (pair(), pair(), pair());
+        let mut chosen = next();
+        let rejected = chosen.split_off(self.lengths.len() / 2);
+        let entropy = next()[0];
+        let logits = self
+            .logits
+            .is_some()
+            .then(|| LogitSums::of(&next(), &next(), &self.lengths));
         Measured {
-            losses: numbers(&self.losses),
-            rewards: self.rewards.as_ref().map(numbers),
-            logps: self.logps.as_ref().map(numbers),
-            reference_logps: self.reference_logps.as_ref().map(numbers),
+            losses,
+            rewards,
+            logps,
+            reference_logps,
             slopes: Pair { chosen, rejected },
-            entropy: numbers(&predicted.logps.entropy.clone().sum())[0],
-            completion_tokens: predicted.logps.lengths.iter().sum(),
-            logits: predicted.logit_sums(),
+            entropy,
+            completion_tokens: self.lengths.iter().sum(),
+            logits,
             ..Measured::default()
         }
     }
+}
+
+/// What sets of pairs measured together, and a gradient norm. Waits for the device once.
+fn read(unread: Vec<Unread>, norm: Option<Tensor<1>>) -> Measured {
+    let tensors = unread.iter().flat_map(Unread::tensors).chain(norm.clone());
+    let mut numbers = read_together(&tensors.collect::<Vec<_>>()).into_iter();
+    let mut measured = Measured::default();
+    for unread in unread {
+        measured.extend(unread.measured(&mut numbers));
+    }
+    if norm.is_some() {
+        measured.grad_norm = numbers.next().expect("the norm, read last")[0];
+    }
+    measured
 }
 
 /// Name of the policy in a state.
@@ -223,37 +266,32 @@ impl DpoTrainer {
         let micro_batches: Vec<&[usize]> = taken.chunks(self.micro_batch).collect();
         let look = logits || self.needs.collision;
         let mut gradients = Accumulated::new();
-        let mut measured = Measured::default();
+        let mut unread = Vec::new();
         let together = self.needs.whole_update || self.needs.reward_shift;
         let mut whole = if together && micro_batches.len() > 1 {
             let (slopes, all) = self.slopes_of_whole(&micro_batches, data, &context, look);
-            measured = all;
+            unread.push(all);
             Some(slopes.into_iter())
         } else {
             None
         };
         for micro in micro_batches {
             let predicted = predict(&self.policy, micro, data, look && whole.is_none());
-            let mut unread = None;
             let slopes = match whole.as_mut().and_then(Iterator::next) {
                 Some(slopes) => slopes,
                 None => {
                     let judged = self.learn(&predicted, data, &context);
-                    unread = Some(judged.unread);
+                    unread.push(judged.unread);
                     judged.slopes
                 }
             };
             let slopes = slopes * (1.0 / taken.len() as f64);
             let descent = (predicted.logps.logps.clone() * slopes).sum();
             gradients.add(&self.policy, model_gradients(&self.policy, descent));
-            // Read when the device has its work for the backward pass.
-            if let Some(unread) = unread {
-                measured.extend(unread.read(&predicted));
-            }
         }
-        let (policy, update) = self.optimizer.step(self.policy.clone(), gradients.take());
-        self.policy = policy;
-        measured.grad_norm = update.grad_norm();
+        let update = self.optimizer.step(&mut self.policy, gradients.take());
+        // Read when the device has its work for the whole update.
+        let mut measured = read(unread, Some(update.norm()));
         measured.learning_rate = update.learning_rate;
         let tokens = taken.iter().map(|&index| tokens(&data.pairs[index])).sum();
         self.work += Work {
@@ -269,9 +307,7 @@ impl DpoTrainer {
         let context = self.context(taken, data);
         let all = |micro: &[usize]| {
             let predicted = predict(&policy, micro, data, true);
-            self.judge(&predicted, data, &context)
-                .unread
-                .read(&predicted)
+            read(vec![self.judge(&predicted, data, &context).unread], None)
         };
         if self.needs.whole_update {
             return all(taken);
@@ -408,6 +444,9 @@ impl DpoTrainer {
                 logps: inputs.policy.map(|side| side.sum),
                 reference_logps: inputs.reference.map(|side| side.sum),
                 per_token,
+                entropy: predicted.logps.entropy.clone().sum(),
+                lengths: predicted.logps.lengths.clone(),
+                logits: predicted.logits(),
             },
             slopes,
         }
@@ -420,7 +459,7 @@ impl DpoTrainer {
         data: ScoredPairs<'_>,
         context: &Context,
         look: bool,
-    ) -> (Vec<Tensor<2>>, Measured) {
+    ) -> (Vec<Tensor<2>>, Unread) {
         let whole: Vec<usize> = micro_batches.concat();
         let predicted = predict(&self.policy.valid(), &whole, data, look);
         let judged = self.learn(&predicted, data, context);
@@ -440,7 +479,7 @@ impl DpoTrainer {
             slopes
         };
         let slopes = micro_batches.iter().map(of_micro).collect();
-        (slopes, judged.unread.read(&predicted))
+        (slopes, judged.unread)
     }
 }
 

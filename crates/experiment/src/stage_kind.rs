@@ -88,7 +88,8 @@ impl StageKind {
             | Self::WeakerCandidates
             | Self::RewardModel
             | Self::Evaluation => 2,
-            Self::ReferenceLogps | Self::Training => 3,
+            Self::ReferenceLogps => 3,
+            Self::Training => 4,
         }
     }
 }

@@ -58,6 +58,17 @@ impl Passes {
             .collect()
     }
 
+    /// The micro-batches of the first update on `examples`.
+    pub fn first(&self, examples: &[TokenExample]) -> Vec<Vec<usize>> {
+        let minibatches = self.minibatches(examples.len(), 0);
+        let rows = minibatches.first().map_or(&[][..], Vec::as_slice);
+        let ordered = by_length(rows, examples);
+        ordered
+            .chunks(self.micro_batch)
+            .map(<[usize]>::to_vec)
+            .collect()
+    }
+
     /// For each epoch and minibatch: minimise the policy's objective and the critic's.
     ///
     /// Ends early when an update would pass the allowance, or by the target KL. What it cost is added to `work`.

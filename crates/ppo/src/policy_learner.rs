@@ -6,6 +6,7 @@ use preflab_config::{Aggregation, KlLoss, OptimizerSettings, PolicyLoss, Positiv
 use preflab_data::TokenExample;
 use preflab_training::{
     Accumulated, Optimizer, OptimizerProgress, StateError, StateReader, StateWriter, Update,
+    read_together,
 };
 use preflab_transformer::{CausalLm, Completions, gradients};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use crate::experience::Experience;
 use crate::kl::{KlBounds, SampledKl, exact_kl, kl_terms};
 use crate::policy_loss::{PolicyBatch, policy_loss};
 use crate::rollout::token_rows;
-use crate::rows::{Rows, from_tensor, to_tensor};
+use crate::rows::{Rows, from_cells, to_tensor};
 
 /// What the policy minimises: surrogate, KL term and entropy bonus, all at the temperature of sampling.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -208,14 +209,28 @@ impl PolicyLearner {
         }
         self.gradients
             .add(&self.policy, gradients(&self.policy, total.clone() * share));
-        // Read when the device has its work for the backward pass.
+        // Read at once, when the device has its work for the backward pass.
+        let [b, c] = predicted.logps.dims();
+        let cells = |x: Tensor<2>| constant(x).reshape([b * c]);
+        let mut tensors = vec![
+            surrogate.inner(),
+            total.inner(),
+            cells(predicted.logps),
+            cells(predicted.entropy),
+        ];
+        let (kl, entropy_bonus) = (kl_term.is_some(), bonus.is_some());
+        tensors.extend(kl_term.into_iter().chain(bonus).map(Tensor::inner));
+        let mut numbers = read_together(&tensors).into_iter();
+        let mut next = || numbers.next().expect("numbers of every tensor");
+        let (policy_loss, total) = (next()[0], next()[0]);
+        let mut rows = || from_cells(&next(), c, &completions.lengths);
         PolicyMeasured {
-            policy_loss: scalar(&surrogate),
-            kl_loss: kl_term.as_ref().map_or(0.0, scalar),
-            entropy_bonus: bonus.as_ref().map_or(0.0, scalar),
-            total: scalar(&total),
-            logps: from_tensor(predicted.logps.inner(), &completions.lengths),
-            entropy: from_tensor(constant(predicted.entropy), &completions.lengths),
+            policy_loss,
+            total,
+            logps: rows(),
+            entropy: rows(),
+            kl_loss: if kl { next()[0] } else { 0.0 },
+            entropy_bonus: if entropy_bonus { next()[0] } else { 0.0 },
         }
     }
 
@@ -264,11 +279,7 @@ impl PolicyLearner {
 
     /// One optimiser update with what was accumulated.
     pub fn step(&mut self) -> Update {
-        let (policy, update) = self
-            .optimizer
-            .step(self.policy.clone(), self.gradients.take());
-        self.policy = policy;
-        update
+        self.optimizer.step(&mut self.policy, self.gradients.take())
     }
 
     /// Throws away what was accumulated.
@@ -283,8 +294,4 @@ fn constant(tensor: Tensor<2>) -> Tensor<2> {
     } else {
         tensor
     }
-}
-
-fn scalar(value: &Tensor<1>) -> f64 {
-    f64::from(value.clone().inner().into_scalar::<f32>())
 }

@@ -70,6 +70,11 @@ pub fn from_tensor(tensor: Tensor<2>, lengths: &[usize]) -> Rows {
     let [rows, columns] = tensor.dims();
     assert_eq!(rows, lengths.len(), "one length for each row");
     let cells: Vec<f64> = tensor.into_data().iter::<f64>().collect();
+    from_cells(&cells, columns, lengths)
+}
+
+/// The first `lengths[i]` numbers of each row of `columns`.
+pub(crate) fn from_cells(cells: &[f64], columns: usize, lengths: &[usize]) -> Rows {
     cells
         .chunks_exact(columns)
         .zip(lengths)

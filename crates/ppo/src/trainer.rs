@@ -282,7 +282,7 @@ impl<'s> PolicyGradient<'s> {
         let before = self.work;
         let rollout = self.sample(number, prompts);
         self.finite(&rollout.scored.rewards, Metric::ObjectiveRawScores)?;
-        let estimated = self.estimate(&rollout);
+        let estimated = self.estimate(number, &rollout);
         if number == 0 {
             self.stretch_schedules(&before, &rollout);
         }
@@ -319,7 +319,7 @@ impl<'s> PolicyGradient<'s> {
     }
 
     /// Steps 2 and 3.
-    fn estimate(&mut self, rollout: &Rollout) -> Estimated {
+    fn estimate(&mut self, number: usize, rollout: &Rollout) -> Estimated {
         let lengths = rollout.lengths();
         let scores = self
             .shaper
@@ -336,7 +336,7 @@ impl<'s> PolicyGradient<'s> {
                 let rewards =
                     token_rewards(&kl, beta, &scores.scores, settings.score_position, room);
                 let rewards = whiten(&rewards, settings.whiten_rewards);
-                let values = self.values(rollout, &rewards);
+                let values = self.values(number, rollout, &rewards);
                 let (advantages, returns) =
                     gae_rows(&rewards, &values, settings.gamma, settings.lambda);
                 // A step after the last token has a value to learn, but no action.
@@ -370,11 +370,27 @@ impl<'s> PolicyGradient<'s> {
     }
 
     /// The value of the state before each step.
-    fn values(&mut self, rollout: &Rollout, rewards: &Rows) -> Rows {
-        let critic = &self.critic.as_ref().expect("a recipe with a critic").critic;
+    fn values(&mut self, number: usize, rollout: &Rollout, rewards: &Rows) -> Rows {
+        let first = self.passes(number).first(&rollout.examples);
+        let critic = self.critic.as_mut().expect("a recipe with a critic");
+        let critic = &mut critic.critic;
         let steps: Vec<usize> = rewards.iter().map(Vec::len).collect();
         self.work += Work::forward(rollout.tokens(), scalar_parameters(critic.model()));
-        critic.values(&rollout.examples, &steps, self.recipe.micro_batch)
+        critic.values_before(&rollout.examples, &steps, &first, self.recipe.micro_batch)
+    }
+
+    /// How rollout number `number` is gone through.
+    fn passes(&self, number: usize) -> Passes {
+        Passes {
+            epochs: self.recipe.epochs,
+            minibatches: self.recipe.minibatches,
+            micro_batch: self.recipe.micro_batch,
+            target_kl: self.recipe.target_kl,
+            policy_learns: number >= self.recipe.warmup(),
+            rollout: number,
+            streams: self.roller.streams,
+            allowance: self.allowance,
+        }
     }
 
     /// Step 4.
@@ -397,17 +413,7 @@ impl<'s> PolicyGradient<'s> {
             },
             targets: estimated.targets.clone(),
         };
-        let policy_learns = number >= self.recipe.warmup();
-        let passes = Passes {
-            epochs: self.recipe.epochs,
-            minibatches: self.recipe.minibatches,
-            micro_batch: self.recipe.micro_batch,
-            target_kl: self.recipe.target_kl,
-            policy_learns,
-            rollout: number,
-            streams: self.roller.streams,
-            allowance: self.allowance,
-        };
+        let passes = self.passes(number);
         let updates = self.work.updates;
         let critic = self.critic.as_mut();
         let statistics = passes.improve(
@@ -420,7 +426,10 @@ impl<'s> PolicyGradient<'s> {
             &self.reference,
             &mut self.work,
         );
-        self.steps += match policy_learns {
+        if let Some(valued) = &mut self.critic {
+            valued.critic.forget();
+        }
+        self.steps += match passes.policy_learns {
             true => self.work.updates - updates,
             false => statistics.value.len() as u64,
         };

@@ -11,7 +11,7 @@ use preflab_stats::mean;
 use preflab_training::{
     Accumulated, AccuracyCurve, Optimizer, OptimizerProgress, Order, PairMargins, Parameters,
     Snapshot, StateError, StateReader, StateWriter, TrainError, Trained, Watch, Work,
-    scalar_parameters,
+    read_together, scalar_parameters,
 };
 use preflab_transformer::{Completions, ScalarModel, gradients as model_gradients};
 use serde::{Deserialize, Serialize};
@@ -233,17 +233,23 @@ impl RewardTrainer {
     /// If the objective has a margin for each pair and the data has none.
     pub fn step(&mut self, taken: &[usize], data: Judged<'_>) -> RewardUpdate {
         let mut gradients = Accumulated::new();
-        let mut measured = RewardUpdate::default();
+        let mut unread = Vec::new();
         for micro in taken.chunks(self.micro_batch) {
             let (losses, scores) = losses(&self.model, &self.objective, micro, data);
             let loss = losses.clone().sum() / taken.len() as f64;
             gradients.add(&self.model, model_gradients(&self.model, loss));
-            // Read when the device has its work for the backward pass.
-            measured.extend(&losses, &scores);
+            unread.extend([losses, scores.chosen, scores.rejected].map(Tensor::inner));
         }
-        let (model, update) = self.optimizer.step(self.model.clone(), gradients.take());
-        self.model = model;
-        measured.grad_norm = update.grad_norm();
+        let update = self.optimizer.step(&mut self.model, gradients.take());
+        unread.push(update.norm());
+        // Read when the device has its work for the whole update.
+        let mut numbers = read_together(&unread);
+        let norm = numbers.pop().expect("the norm, read last");
+        let mut measured = RewardUpdate {
+            grad_norm: norm[0],
+            ..RewardUpdate::default()
+        };
+        measured.extend(numbers);
         measured.learning_rate = update.learning_rate;
         let tokens = taken.iter().map(|&index| tokens(&data.pairs[index])).sum();
         self.work += Work {
@@ -349,12 +355,18 @@ impl RewardTrainer {
 }
 
 impl RewardUpdate {
-    fn extend(&mut self, losses: &Tensor<1>, scores: &Pair<Tensor<1>>) {
-        let numbers =
-            |tensor: &Tensor<1>| tensor.clone().into_data().iter::<f64>().collect::<Vec<_>>();
-        self.losses.extend(numbers(losses));
-        self.scores.chosen.extend(numbers(&scores.chosen));
-        self.scores.rejected.extend(numbers(&scores.rejected));
+    /// `numbers`: losses, chosen and rejected scores of each micro-batch.
+    fn extend(&mut self, numbers: Vec<Vec<f64>>) {
+        let mut sides = [
+            &mut self.losses,
+            &mut self.scores.chosen,
+            &mut self.scores.rejected,
+        ];
+        for of_micro in numbers.chunks_exact(sides.len()) {
+            for (side, numbers) in sides.iter_mut().zip(of_micro) {
+                side.extend(numbers);
+            }
+        }
     }
 }
 
@@ -404,7 +416,7 @@ fn measure(
     let mut measured = RewardUpdate::default();
     for micro in all.chunks(rows) {
         let (losses, scores) = losses(model, objective, micro, pairs);
-        measured.extend(&losses, &scores);
+        measured.extend(read_together(&[losses, scores.chosen, scores.rejected]));
     }
     let lengths = |of: fn(&TokenPair) -> usize| pairs.pairs.iter().map(of).collect();
     let lengths = Pair {

@@ -57,6 +57,11 @@ pub struct Update {
 }
 
 impl Update {
+    /// Global gradient norm before clipping, `[1]`, to be read with other tensors.
+    pub fn norm(&self) -> Tensor<1> {
+        self.norm.clone()
+    }
+
     /// Global gradient norm before clipping. Reading it waits for the device.
     pub fn grad_norm(&self) -> f64 {
         f64::from(self.norm.clone().into_scalar::<f32>())
@@ -150,8 +155,9 @@ impl Optimizer {
         Ok(())
     }
 
-    /// One update of `module` with `gradients`; parameters without a gradient stay as they are.
-    pub fn step<M: Module>(&mut self, module: M, gradients: GradientsParams) -> (M, Update) {
+    /// One update of `module` with `gradients`, in place where nothing else holds a parameter; those without a gradient stay
+    /// as they are.
+    pub fn step<M: Module>(&mut self, module: &mut M, gradients: GradientsParams) -> Update {
         let mut flattened = Flattened {
             gradients: &gradients,
             parts: Vec::new(),
@@ -169,7 +175,10 @@ impl Optimizer {
 
         let learning_rate = self.learning_rate();
         self.update += 1;
-        let module = module.map(&mut Step {
+        // Taken out of its place: a copy would hold the old weights, and every parameter would be written anew.
+        let emptied = module.clone().map(&mut Emptied);
+        let taken = std::mem::replace(module, emptied);
+        *module = taken.map(&mut Step {
             gradients,
             clip,
             moments: &mut self.moments,
@@ -182,13 +191,10 @@ impl Optimizer {
                 update: self.update as u64,
             },
         });
-        (
-            module,
-            Update {
-                learning_rate,
-                norm,
-            },
-        )
+        Update {
+            learning_rate,
+            norm,
+        }
     }
 }
 
@@ -232,6 +238,16 @@ impl ModuleVisitor for Flattened<'_> {
             let count = gradient.shape().num_elements();
             self.parts.push(gradient.reshape([count]));
         }
+    }
+}
+
+/// Leaves next to nothing of every parameter.
+struct Emptied;
+
+impl ModuleMapper for Emptied {
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, value, mapper) = parameter.consume();
+        Param::from_mapped_value(id, Tensor::empty([1; D], &value.device()), mapper)
     }
 }
 
@@ -401,7 +417,7 @@ mod tests {
         let (mut module, mut optimizer) = (two(&device), Optimizer::new(settings, 10));
         for _ in 0..10 {
             let gradients = GradientsParams::from_grads(loss(&module).backward(), &module);
-            module = optimizer.step(module, gradients).0;
+            optimizer.step(&mut module, gradients);
         }
         let start = by_hand(0, 0.01, 0.1, 1.0);
         let end = by_hand(10, 0.01, 0.1, 1.0);
@@ -416,10 +432,10 @@ mod tests {
     #[test]
     fn the_reported_norm_is_the_one_before_clipping() {
         let device = Device::flex().autodiff();
-        let module = two(&device);
+        let mut module = two(&device);
         let gradients = GradientsParams::from_grads(loss(&module).backward(), &module);
-        let (_, update) =
-            Optimizer::new(OptimizerSettings::with_learning_rate(0.1), 1).step(module, gradients);
+        let update = Optimizer::new(OptimizerSettings::with_learning_rate(0.1), 1)
+            .step(&mut module, gradients);
         let expected = [
             0.5f64,
             -1.0,
@@ -430,6 +446,18 @@ mod tests {
         ];
         let expected = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
         assert!((update.grad_norm() - expected).abs() < 1e-5);
+    }
+
+    #[test]
+    fn copies_of_the_module_keep_the_weights_they_were_made_with() {
+        let device = Device::flex().autodiff();
+        let mut module = two(&device);
+        let (copy, before) = (module.clone(), weights(&module));
+        let gradients = GradientsParams::from_grads(loss(&module).backward(), &module);
+        Optimizer::new(OptimizerSettings::with_learning_rate(0.1), 1).step(&mut module, gradients);
+        assert_eq!(weights(&copy), before);
+        assert!(weights(&module).iter().zip(&before).all(|(a, b)| a != b));
+        assert!(module.matrix.is_require_grad());
     }
 
     #[test]

@@ -209,8 +209,7 @@ impl SftTrainer {
             let loss = sum.neg() / tokens as f64;
             gradients.add(&self.policy, model_gradients(&self.policy, loss));
         }
-        let (policy, update) = self.optimizer.step(self.policy.clone(), gradients.take());
-        self.policy = policy;
+        let update = self.optimizer.step(&mut self.policy, gradients.take());
         let read = batch.iter().map(|example| example.tokens()).sum();
         self.trained += Work {
             updates: 1,

@@ -152,8 +152,7 @@ impl UnpairedTrainer {
             gradients.add(&self.policy, model_gradients(&self.policy, descent));
             measured.extend(judged);
         }
-        let (policy, update) = self.optimizer.step(self.policy.clone(), gradients.take());
-        self.policy = policy;
+        let update = self.optimizer.step(&mut self.policy, gradients.take());
         measured.kl = kl;
         measured.grad_norm = update.grad_norm();
         measured.learning_rate = update.learning_rate;

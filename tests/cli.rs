@@ -99,9 +99,9 @@ fn a_plan_for_people() {
       ...
 
     model: about 91 thousand parameters (vocabulary of about 256)
-    memory: at most about 111 MB for each stage at work, in reward model
+    memory: at most about 129 MB for each stage at work, in reward model
       model   weights  gradients  optimiser  activations  cache
-      reward     1 MB       1 MB       1 MB        85 MB      -
+      reward     1 MB       1 MB       1 MB        58 MB      -
     time: about 15 s on two cores
     ----- stderr -----
     ");

@@ -89,7 +89,7 @@ pub use event::{Event, Observer};
 pub use hash::{hash_file, hash_value};
 pub use ledger::Ledger;
 pub use lock::LOCK_FILE;
-pub use memory::{RoleMemory, Sizes, StageMemory, stage_memory};
+pub use memory::{PassSize, RoleMemory, Sizes, StageMemory, Way, stage_memory};
 pub use nearest::nearest;
 pub use outline::{Outline, bytes, duration};
 pub use plan::{Cell, Environment, Plan};

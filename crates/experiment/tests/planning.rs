@@ -424,7 +424,7 @@ fn an_outline_shows_cells_stages_and_what_is_matched() {
     ...
 
     model: about 7 thousand parameters (vocabulary of about 256)
-    memory: at most about 40 MB for each stage at work, in ppo · training
+    memory: at most about 81 MB for each stage at work, in ppo · training
       model      weights  gradients  optimiser  activations  cache
       policy        1 MB       1 MB       1 MB        12 MB   1 MB
       reference     1 MB          -          -         8 MB      -

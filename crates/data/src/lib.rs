@@ -24,6 +24,7 @@ mod message;
 mod pair;
 mod preprocess;
 mod records;
+mod row_file;
 mod tokenizer;
 pub mod transcript;
 mod truncation;
@@ -41,5 +42,6 @@ pub use records::{
     AnyRecord, Columns, KtoRecord, PairRecord, PromptRecord, Record, RecordProblem, Records, Row,
     RowKind, ScoredRecord, Selection, SupervisedRecord,
 };
+pub use row_file::{RowFile, RowWriter, Rows, Words};
 pub use tokenizer::{Special, Tokenizer, Units};
 pub use truncation::Truncation;

@@ -1,7 +1,10 @@
 //! Pairs as tensors: what policy and reference say to a micro-batch.
 
+use std::borrow::Cow;
+use std::io;
+
 use burn::tensor::{Device, Tensor, TensorData};
-use preflab_data::{Pair, TokenPair};
+use preflab_data::{Pair, Rows, TokenPair};
 use preflab_transformer::{CausalLm, Completions, TokenLogps};
 
 use crate::inputs::{Logps, TokenTerms};
@@ -17,6 +20,86 @@ pub struct ScoredPairs<'p> {
     pub reference: &'p [ReferenceLogps],
     /// The judge's score of the chosen completion minus that of the rejected one; needed by ODPO alone.
     pub score_gaps: Option<&'p [f64]>,
+}
+
+impl<'p> ScoredPairs<'p> {
+    /// The first `count` pairs, or all there are.
+    #[must_use]
+    pub fn first(self, count: usize) -> Self {
+        let count = count.min(self.pairs.len());
+        Self {
+            pairs: &self.pairs[..count],
+            reference: &self.reference[..count],
+            score_gaps: self.score_gaps.map(|gaps| &gaps[..count]),
+        }
+    }
+}
+
+/// The same where pairs and log-probabilities may stand in files.
+#[derive(Debug, Clone, Copy)]
+pub struct ScoredRows<'p> {
+    /// As [`ScoredPairs::pairs`].
+    pub pairs: Rows<'p, TokenPair>,
+    /// As [`ScoredPairs::reference`].
+    pub reference: Rows<'p, ReferenceLogps>,
+    /// As [`ScoredPairs::score_gaps`].
+    pub score_gaps: Option<&'p [f64]>,
+}
+
+impl<'p> From<ScoredPairs<'p>> for ScoredRows<'p> {
+    fn from(data: ScoredPairs<'p>) -> Self {
+        Self {
+            pairs: Rows::Memory(data.pairs),
+            reference: Rows::Memory(data.reference),
+            score_gaps: data.score_gaps,
+        }
+    }
+}
+
+impl ScoredRows<'_> {
+    /// The pairs at some places, in memory.
+    ///
+    /// # Errors
+    /// If they stand in a file that cannot be read.
+    pub fn taken(&self, places: &[usize]) -> io::Result<TakenPairs> {
+        let pairs = self.pairs.rows(places)?;
+        let reference = self.reference.rows(places)?;
+        let gaps = |gaps: &[f64]| places.iter().map(|&place| gaps[place]).collect();
+        Ok(TakenPairs {
+            pairs: pairs.into_iter().map(Cow::into_owned).collect(),
+            reference: reference.into_iter().map(Cow::into_owned).collect(),
+            score_gaps: self.score_gaps.map(gaps),
+        })
+    }
+
+    /// The pairs at some places, each followed by the one behind it in the data, which its unrelated completion is taken
+    /// from: the pairs asked for stand at even places.
+    pub(crate) fn taken_with_next(&self, places: &[usize]) -> io::Result<TakenPairs> {
+        let count = self.pairs.len();
+        let both = places
+            .iter()
+            .flat_map(|&place| [place, (place + 1) % count]);
+        self.taken(&both.collect::<Vec<usize>>())
+    }
+}
+
+/// Some pairs, in memory.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TakenPairs {
+    pairs: Vec<TokenPair>,
+    reference: Vec<ReferenceLogps>,
+    score_gaps: Option<Vec<f64>>,
+}
+
+impl TakenPairs {
+    /// As trainers take them.
+    pub fn scored(&self) -> ScoredPairs<'_> {
+        ScoredPairs {
+            pairs: &self.pairs,
+            reference: &self.reference,
+            score_gaps: self.score_gaps.as_deref(),
+        }
+    }
 }
 
 /// What a policy says to a micro-batch of `m` pairs.

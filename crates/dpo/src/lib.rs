@@ -28,13 +28,14 @@ mod testing;
 mod trainer;
 mod unpaired;
 
-pub use batch::ScoredPairs;
+pub use batch::{ScoredPairs, ScoredRows, TakenPairs};
 pub use inputs::{Context, Inputs, Logps, TokenTerms, margin};
 pub use measured::{LogitSums, Measured};
 pub use objectives::{Needs, implicit_rewards, preference_loss};
 pub use preflab_stats::detector;
 pub use reference::{
-    ReferenceError, ReferenceLogps, check_against, reference_logps, unrelated_completion,
+    ReferenceError, ReferenceLogps, check_against, reference_logps, score_rows,
+    unrelated_completion,
 };
 pub use run::{AccuracyPairs, Answers, Monitoring};
 pub use statistics::TokenStatistics;

@@ -1,6 +1,8 @@
 //! Log-probabilities under the reference policy: computed once for a set of pairs, shared by every arm.
 
-use preflab_data::{Pair, TokenPair};
+use std::io;
+
+use preflab_data::{Pair, Rows, TokenPair, Words};
 use preflab_training::{Work, policy_parameters};
 use preflab_transformer::{CausalLm, Completions, TokenLogps};
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,12 @@ pub enum ReferenceError {
         /// What differs.
         problem: String,
     },
+    /// A pair or its log-probabilities cannot be read from the file they are kept in.
+    #[error("a pair or its reference log-probs cannot be read again: {problem}")]
+    Unread {
+        /// What the system says.
+        problem: String,
+    },
     /// The policy at the start says something else than the reference.
     #[error(
         "pair {pair}: the policy gives its {side} completion a log-prob of {policy}, the reference {reference}; training must start from the reference\n\nhint: compute the reference log-probs with the policy that training starts from"
@@ -47,27 +55,63 @@ pub fn unrelated_completion(pairs: &[TokenPair], index: usize) -> &[u32] {
     &pairs[(index + 1) % pairs.len()].chosen
 }
 
+impl Words for ReferenceLogps {
+    fn write(&self, words: &mut Vec<u32>) {
+        let Pair { chosen, rejected } = &self.sides;
+        words.extend([chosen.len() as u32, rejected.len() as u32]);
+        let all = chosen.iter().chain(rejected).chain(&self.unrelated);
+        words.extend(all.map(|logp| logp.to_bits()));
+    }
+
+    fn read(words: &[u32]) -> Self {
+        let (chosen, rest) = words[2..].split_at(words[0] as usize);
+        let (rejected, unrelated) = rest.split_at(words[1] as usize);
+        let numbers = |words: &[u32]| words.iter().map(|&bits| f32::from_bits(bits)).collect();
+        Self {
+            sides: Pair { chosen, rejected }.map(numbers),
+            unrelated: numbers(unrelated),
+        }
+    }
+}
+
 /// Scores `pairs` under `reference`, a model without autodiff, `rows` pairs at a time.
 pub fn reference_logps(
     reference: &CausalLm,
     pairs: &[TokenPair],
     rows: usize,
 ) -> (Vec<ReferenceLogps>, Work) {
-    let mut work = Work::default();
     let mut scored = Vec::with_capacity(pairs.len());
+    let keep = |logps| {
+        scored.push(logps);
+        Ok(())
+    };
+    let work = score_rows(reference, Rows::Memory(pairs), rows, keep);
+    (scored, work.expect("rows in memory are read"))
+}
+
+/// The same of pairs that may stand in a file; `each` gets the log-probabilities in order.
+///
+/// # Errors
+/// If the file cannot be read, or `each` fails.
+pub fn score_rows(
+    reference: &CausalLm,
+    pairs: Rows<'_, TokenPair>,
+    rows: usize,
+    mut each: impl FnMut(ReferenceLogps) -> io::Result<()>,
+) -> io::Result<Work> {
+    let mut work = Work::default();
     let all: Vec<usize> = (0..pairs.len()).collect();
     for chunk in all.chunks(rows.max(1)) {
+        let own = pairs.rows(chunk)?;
+        let next = pairs.row((chunk[chunk.len() - 1] + 1) % pairs.len())?;
+        let unrelated = own[1..].iter().chain([&next]).map(|pair| &pair.chosen);
         // a pair's three completions share its prompt, which is computed once
-        let batch: Vec<(&[u32], &[u32])> = chunk
+        let batch: Vec<(&[u32], &[u32])> = own
             .iter()
-            .flat_map(|&index| {
-                let pair = &pairs[index];
-                [
-                    pair.chosen.as_slice(),
-                    &pair.rejected,
-                    unrelated_completion(pairs, index),
-                ]
-                .map(|completion| (pair.prompt.as_slice(), completion))
+            .zip(unrelated)
+            .flat_map(|(pair, unrelated)| {
+                [&pair.chosen, &pair.rejected, unrelated]
+                    .map(|completion| (pair.prompt.as_slice(), completion.as_slice()))
             })
             .collect();
         let tokens = batch
@@ -79,30 +123,37 @@ pub fn reference_logps(
         while let (Some(chosen), Some(rejected), Some(unrelated)) =
             (logps.next(), logps.next(), logps.next())
         {
-            scored.push(ReferenceLogps {
+            each(ReferenceLogps {
                 sides: Pair { chosen, rejected },
                 unrelated,
-            });
+            })?;
         }
     }
-    (scored, work)
+    Ok(work)
 }
 
 /// Refuses log-probabilities that are not those of `policy` on `pairs`: recomputes `rows` pairs, evenly spread.
 ///
 /// # Errors
-/// If a count differs, or a sum by more than `1e-4` of its size.
-pub fn check_against(
+/// If a count differs, or a sum by more than `1e-4` of its size, or a row cannot be read.
+pub fn check_against<'p>(
     policy: &CausalLm,
-    pairs: &[TokenPair],
-    reference: &[ReferenceLogps],
+    pairs: impl Into<Rows<'p, TokenPair>>,
+    reference: impl Into<Rows<'p, ReferenceLogps>>,
     rows: usize,
 ) -> Result<(), ReferenceError> {
+    let (pairs, reference) = (pairs.into(), reference.into());
     if pairs.len() != reference.len() {
         let problem = format!("{} rows for {} pairs", reference.len(), pairs.len());
         return Err(ReferenceError::OtherPairs { problem });
     }
-    for (index, (pair, logps)) in pairs.iter().zip(reference).enumerate() {
+    let unread = |error: io::Error| ReferenceError::Unread {
+        problem: error.to_string(),
+    };
+    let stride = pairs.len().div_ceil(rows.max(1)).max(1);
+    for index in 0..pairs.len() {
+        let pair = pairs.row(index).map_err(unread)?;
+        let logps = reference.row(index).map_err(unread)?;
         let tokens = pair.completions().map(<[u32]>::len);
         let known = logps.sides.as_ref().map(Vec::len);
         if tokens != known {
@@ -113,26 +164,34 @@ pub fn check_against(
             return Err(ReferenceError::OtherPairs { problem });
         }
     }
-    let stride = pairs.len().div_ceil(rows.max(1)).max(1);
-    for pair in (0..pairs.len()).step_by(stride) {
-        let (now, _) = reference_logps(policy, &pairs[pair..=pair], 1);
-        let sum = |side: &Vec<f32>| side.iter().map(|&logp| f64::from(logp)).sum::<f64>();
-        let (kept, now) = (
-            reference[pair].sides.as_ref().map(sum),
-            now[0].sides.as_ref().map(sum),
-        );
-        for (side, policy, reference) in [
-            ("chosen", now.chosen, kept.chosen),
-            ("rejected", now.rejected, kept.rejected),
-        ] {
-            if (policy - reference).abs() > 1e-4 * reference.abs().max(1.0) {
-                return Err(ReferenceError::OtherPolicy {
-                    pair,
-                    side,
-                    policy,
-                    reference,
-                });
-            }
+    for index in (0..pairs.len()).step_by(stride) {
+        let pair = pairs.row(index).map_err(unread)?;
+        let logps = reference.row(index).map_err(unread)?;
+        check_pair(policy, index, &pair, &logps)?;
+    }
+    Ok(())
+}
+
+fn check_pair(
+    policy: &CausalLm,
+    index: usize,
+    pair: &TokenPair,
+    kept: &ReferenceLogps,
+) -> Result<(), ReferenceError> {
+    let (now, _) = reference_logps(policy, std::slice::from_ref(pair), 1);
+    let sum = |side: &Vec<f32>| side.iter().map(|&logp| f64::from(logp)).sum::<f64>();
+    let (kept, now) = (kept.sides.as_ref().map(sum), now[0].sides.as_ref().map(sum));
+    for (side, policy, reference) in [
+        ("chosen", now.chosen, kept.chosen),
+        ("rejected", now.rejected, kept.rejected),
+    ] {
+        if (policy - reference).abs() > 1e-4 * reference.abs().max(1.0) {
+            return Err(ReferenceError::OtherPolicy {
+                pair: index,
+                side,
+                policy,
+                reference,
+            });
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use preflab_metrics::{Metric, Sink, Text};
 use preflab_training::{PairMargins, TrainError, Watch};
 use preflab_transformer::CausalLm;
 
-use crate::batch::ScoredPairs;
+use crate::batch::{ScoredPairs, ScoredRows};
 use crate::dynamics::{Dynamics, gradient_parts};
 use crate::measured::Measured;
 use crate::trainer::DpoTrainer;
@@ -57,15 +57,16 @@ impl DpoTrainer {
     /// first update too (step 0).
     ///
     /// # Errors
-    /// If the log cannot be written, `watch` asked to stop, or the loss is no longer a number.
-    pub fn run(
+    /// If the log cannot be written, a pair cannot be read, `watch` asked to stop, or the loss is no longer a number.
+    pub fn run<'p>(
         mut self,
         updates: usize,
-        data: ScoredPairs<'_>,
+        data: impl Into<ScoredRows<'p>>,
         monitoring: Monitoring<'_>,
         log: &mut dyn Sink,
         watch: &dyn Watch,
     ) -> Result<Self, TrainError> {
+        let data: ScoredRows<'_> = data.into();
         match watch.resume_from() {
             Some(state) => self.restore(&state)?,
             None if monitoring.first == 0 => {
@@ -80,7 +81,8 @@ impl DpoTrainer {
             }
             let begun = Instant::now();
             let looked_at = (update + 1) % monitoring.every == 0 || update + 1 == updates;
-            let measured = self.update(update, data, looked_at);
+            let (batch, taken) = self.batch(update, data)?;
+            let measured = self.step(&taken, batch.scored(), looked_at);
             let step = monitoring.first + update as u64 + 1;
             let passes =
                 (update + 1) as f64 * measured.losses.len() as f64 / data.pairs.len() as f64;

@@ -1,5 +1,6 @@
 //! The trainer of the DPO family.
 
+use std::io;
 use std::path::Path;
 
 use burn::module::Module;
@@ -13,7 +14,9 @@ use preflab_training::{
 use preflab_transformer::{CausalLm, Completions, gradients as model_gradients};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Predicted, ScoredPairs, numbers, plain, predict, reference_tensor};
+use crate::batch::{
+    Predicted, ScoredPairs, ScoredRows, TakenPairs, numbers, plain, predict, reference_tensor,
+};
 use crate::dynamics::Trace;
 use crate::inputs::{Context, Inputs};
 use crate::measured::{LogitSums, Measured};
@@ -250,8 +253,29 @@ impl DpoTrainer {
     ///
     /// # Errors
     /// If a log-probability differs from the reference's by more than `1e-4` of its size.
-    pub fn check_start(&self, data: ScoredPairs<'_>, rows: usize) -> Result<(), ReferenceError> {
+    pub fn check_start<'p>(
+        &self,
+        data: impl Into<ScoredRows<'p>>,
+        rows: usize,
+    ) -> Result<(), ReferenceError> {
+        let data: ScoredRows<'_> = data.into();
         check_against(&self.policy.valid(), data.pairs, data.reference, rows)
+    }
+
+    /// The pairs of an update, in memory, and where those that are trained on stand among them.
+    pub(crate) fn batch(
+        &self,
+        update: usize,
+        data: ScoredRows<'_>,
+    ) -> io::Result<(TakenPairs, Vec<usize>)> {
+        let places = self.order.update(update);
+        Ok(match self.needs.unrelated {
+            true => (
+                data.taken_with_next(&places)?,
+                (0..places.len()).map(|place| 2 * place).collect(),
+            ),
+            false => (data.taken(&places)?, (0..places.len()).collect()),
+        })
     }
 
     /// Update number `update`, counted from 0. `logits`: whether to measure what the logits say, too.

@@ -18,10 +18,10 @@ use crate::start::{RewardStart, Words};
 pub(crate) const NORMALISATION: &str = "normalisation.json";
 
 /// Rows that are scored together.
-const ROWS: usize = 32;
+pub(crate) const ROWS: usize = 32;
 
 /// Completions that scores are normalised on.
-const REFERENCES: usize = 256;
+pub(crate) const REFERENCES: usize = 256;
 
 /// A reward model that scores completions.
 pub(crate) struct RewardModel {

@@ -35,4 +35,4 @@ mod trainer;
 pub use evaluation::{Bucket, Evaluation};
 pub use normalisation::Normalisation;
 pub use scores::scores;
-pub use trainer::{Judged, RewardRun, RewardTrainer, RewardUpdate, evaluate};
+pub use trainer::{Judged, JudgedRows, RewardRun, RewardTrainer, RewardUpdate, evaluate};

@@ -1,11 +1,13 @@
 //! The trainer of reward models.
 
+use std::borrow::Cow;
+use std::io;
 use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, TensorData};
 use preflab_config::{RewardObjective, RewardSettings};
-use preflab_data::{Pair, TokenPair};
+use preflab_data::{Pair, Rows, TokenPair};
 use preflab_metrics::{Metric, Sink};
 use preflab_stats::mean;
 use preflab_training::{
@@ -27,6 +29,36 @@ pub struct Judged<'p> {
     /// Gold score of the chosen completion less that of the rejected one, where it is known: the margin of `per-pair`, and
     /// the buckets of the evaluation.
     pub gold_margins: Option<&'p [f64]>,
+}
+
+/// The same where the pairs may stand in a file.
+#[derive(Debug, Clone, Copy)]
+pub struct JudgedRows<'p> {
+    /// Prompts with both completions.
+    pub pairs: Rows<'p, TokenPair>,
+    /// As [`Judged::gold_margins`].
+    pub gold_margins: Option<&'p [f64]>,
+}
+
+impl<'p> From<Judged<'p>> for JudgedRows<'p> {
+    fn from(data: Judged<'p>) -> Self {
+        Self {
+            pairs: Rows::Memory(data.pairs),
+            gold_margins: data.gold_margins,
+        }
+    }
+}
+
+impl JudgedRows<'_> {
+    /// The pairs at some places, with their margins.
+    fn batch(&self, indices: &[usize]) -> io::Result<(Vec<TokenPair>, Option<Vec<f64>>)> {
+        let pairs = self.pairs.rows(indices)?;
+        let margins = |all: &[f64]| indices.iter().map(|&index| all[index]).collect();
+        Ok((
+            pairs.into_iter().map(Cow::into_owned).collect(),
+            self.gold_margins.map(margins),
+        ))
+    }
 }
 
 /// What one update measured, before it changed the model. Vectors hold one number for each pair.
@@ -165,27 +197,35 @@ impl RewardTrainer {
     /// All updates, with evaluations on `held_out` before the first, every so many, and after the last one.
     ///
     /// # Errors
-    /// If the log cannot be written, `watch` asked to stop, or a loss or score is no longer a number.
-    pub fn run(
+    /// If the log cannot be written, a pair cannot be read, `watch` asked to stop, or a loss or score is no longer a number.
+    pub fn run<'r>(
         mut self,
-        data: Judged<'_>,
+        data: impl Into<JudgedRows<'r>>,
         held_out: Judged<'_>,
         log: &mut dyn Sink,
         watch: &dyn Watch,
     ) -> Result<RewardRun, TrainError> {
+        let data: JudgedRows<'_> = data.into();
+        let first: Vec<usize> = (0..self.watched.min(data.pairs.len())).collect();
+        let (watched, _) = data.batch(&first)?;
         let mut evaluation = match watch.resume_from() {
             Some(state) => {
                 self.restore(&state)?;
                 self.evaluate(held_out)?
             }
-            None => self.look(0, data, held_out, log)?,
+            None => self.look(0, &watched, held_out, log)?,
         };
         for update in self.optimizer.updates()..self.updates {
             if watch.stop() {
                 return Err(TrainError::Stopped);
             }
-            let taken = self.order.update(update);
-            let measured = self.step(&taken, data);
+            let (pairs, margins) = data.batch(&self.order.update(update))?;
+            let taken: Vec<usize> = (0..pairs.len()).collect();
+            let batch = Judged {
+                pairs: &pairs,
+                gold_margins: margins.as_deref(),
+            };
+            let measured = self.step(&taken, batch);
             self.record(update, &measured, log)?;
             let (done, loss) = (update + 1, mean(&measured.losses));
             if !loss.is_finite() {
@@ -196,7 +236,7 @@ impl RewardTrainer {
                 });
             }
             if done % self.evaluate_every == 0 || done == self.updates {
-                evaluation = self.look(done, data, held_out, log)?;
+                evaluation = self.look(done, &watched, held_out, log)?;
                 let note = format!("loss {loss:.3} accuracy {:.2}", accuracy(&measured.scores));
                 watch.progress(done as u64, self.updates as u64, &note);
             }
@@ -276,14 +316,14 @@ impl RewardTrainer {
     fn look(
         &mut self,
         done: usize,
-        data: Judged<'_>,
+        watched: &[TokenPair],
         held_out: Judged<'_>,
         log: &mut dyn Sink,
     ) -> Result<Option<Evaluation>, TrainError> {
         let evaluation = self.evaluate(held_out)?;
         if let Some(evaluation) = &evaluation {
             evaluation.record(done as u64, log)?;
-            let train = self.margins(&data.pairs[..self.watched.min(data.pairs.len())]);
+            let train = self.margins(watched);
             let margins = PairMargins {
                 held_out: &evaluation.margins(),
                 train: &train,

@@ -13,6 +13,9 @@ pub enum TrainError {
     /// The trainer's state could not be written or read.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A row could not be read from the file it is kept in.
+    #[error("a row of the training data could not be read again: {0}")]
+    Row(#[from] std::io::Error),
     /// What watches the training failed.
     #[error(transparent)]
     Watch(Box<dyn std::error::Error + Send + Sync>),

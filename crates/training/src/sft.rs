@@ -1,11 +1,13 @@
 //! Supervised fine-tuning: the start of every arm.
 
+use std::borrow::Cow;
+use std::io;
 use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 use preflab_config::SftSettings;
-use preflab_data::TokenExample;
+use preflab_data::{Rows, TokenExample};
 use preflab_metrics::{Metric, Sink};
 use preflab_transformer::{CausalLm, Completions, TokenLogps, gradients as model_gradients};
 use serde::{Deserialize, Serialize};
@@ -127,15 +129,16 @@ impl SftTrainer {
     /// All updates, logged every `log_every` of them.
     ///
     /// # Errors
-    /// If the log cannot be written, `watch` asked to stop, or the loss is no longer a number.
-    pub fn run(
+    /// If the log cannot be written, a row cannot be read, `watch` asked to stop, or the loss is no longer a number.
+    pub fn run<'r>(
         mut self,
-        examples: &[TokenExample],
-        held_out: &[TokenExample],
+        examples: impl Into<Rows<'r, TokenExample>>,
+        held_out: impl Into<Rows<'r, TokenExample>>,
         log_every: usize,
         log: &mut dyn Sink,
         watch: &dyn Watch,
     ) -> Result<(CausalLm, Work), TrainError> {
+        let (examples, held_out) = (examples.into(), held_out.into());
         if let Some(state) = watch.resume_from() {
             self.restore(&state)?;
         }
@@ -149,12 +152,8 @@ impl SftTrainer {
                 Some(every) => (update + 1) % every == 0 || last,
                 None => logged,
             };
-            let batch: Vec<&TokenExample> = self
-                .order
-                .update(update)
-                .into_iter()
-                .map(|index| &examples[index])
-                .collect();
+            let rows = examples.rows(&self.order.update(update))?;
+            let batch: Vec<&TokenExample> = rows.iter().map(Cow::as_ref).collect();
             let unread = self.advance(&batch, looked_at);
             if logged || looked_at {
                 let measured = unread.read();
@@ -165,8 +164,7 @@ impl SftTrainer {
                         value: measured.loss,
                     });
                 }
-                let held_out = if looked_at { held_out } else { &[] };
-                self.record(update, &measured, held_out, log)?;
+                self.record(update, &measured, looked_at.then_some(held_out), log)?;
                 let note = format!("loss {:.3}", measured.loss);
                 watch.progress(update as u64 + 1, self.updates as u64, &note);
             }
@@ -232,7 +230,7 @@ impl SftTrainer {
         &self,
         update: usize,
         measured: &SftUpdate,
-        held_out: &[TokenExample],
+        held_out: Option<Rows<'_, TokenExample>>,
         log: &mut dyn Sink,
     ) -> Result<(), TrainError> {
         let step = update as u64 + 1;
@@ -250,8 +248,8 @@ impl SftTrainer {
         if let Some(accuracy) = measured.accuracy {
             log.scalar(step, Metric::MeanTokenAccuracy, accuracy)?;
         }
-        if !held_out.is_empty() {
-            let loss = mean_nll(&self.policy.valid(), held_out, self.micro_batch);
+        if let Some(held_out) = held_out.filter(|rows| !rows.is_empty()) {
+            let loss = nll(&self.policy.valid(), held_out, self.micro_batch)?;
             log.scalar(step, Metric::EvalLoss, loss)?;
             log.scalar(step, Metric::EvalPerplexity, loss.exp())?;
         }
@@ -287,16 +285,31 @@ impl Unread {
 
 /// Mean negative log-likelihood per completion token of `examples`, nats.
 pub fn mean_nll(policy: &CausalLm, examples: &[TokenExample], micro_batch: usize) -> f64 {
-    let rows: Vec<&TokenExample> = examples.iter().collect();
-    let tokens: usize = rows.iter().map(|example| example.completion.len()).sum();
-    let sum: f64 = by_length(&rows, micro_batch)
-        .map(|micro| {
-            let completions = Completions::new(&micro, &policy.device());
-            let TokenLogps { logps, .. } = policy.completion_logps(&completions, 1.0);
-            scalar(&logps.sum())
-        })
-        .sum();
-    -sum / tokens as f64
+    nll(policy, Rows::Memory(examples), micro_batch).expect("rows in memory are read")
+}
+
+/// The same of rows that may stand in a file, of which no more than a micro-batch is in memory.
+fn nll(policy: &CausalLm, rows: Rows<'_, TokenExample>, micro_batch: usize) -> io::Result<f64> {
+    let (mut lengths, mut tokens) = (Vec::with_capacity(rows.len()), 0);
+    for index in 0..rows.len() {
+        let row = rows.row(index)?;
+        lengths.push(row.tokens());
+        tokens += row.completion.len();
+    }
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(lengths[index]));
+    let mut sum = 0.0;
+    for micro in order.chunks(micro_batch) {
+        let rows = rows.rows(micro)?;
+        let micro: Vec<(&[u32], &[u32])> = rows
+            .iter()
+            .map(|row| (row.prompt.as_slice(), row.completion.as_slice()))
+            .collect();
+        let completions = Completions::new(&micro, &policy.device());
+        let TokenLogps { logps, .. } = policy.completion_logps(&completions, 1.0);
+        sum += scalar(&logps.sum());
+    }
+    Ok(-sum / tokens as f64)
 }
 
 /// The examples in micro-batches of similar length, so that little is padded.

@@ -1,6 +1,6 @@
 //! Log-probabilities of single completions under the reference.
 
-use preflab_data::TokenExample;
+use preflab_data::{TokenExample, Words};
 use preflab_training::{Work, policy_parameters};
 use preflab_transformer::{CausalLm, Completions};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,23 @@ pub struct ExampleLogps {
     pub own: Vec<f32>,
     /// Of the unrelated completion, [`unrelated`], after its prompt.
     pub unrelated: Vec<f32>,
+}
+
+impl Words for ExampleLogps {
+    fn write(&self, words: &mut Vec<u32>) {
+        words.push(self.own.len() as u32);
+        let all = self.own.iter().chain(&self.unrelated);
+        words.extend(all.map(|logp| logp.to_bits()));
+    }
+
+    fn read(words: &[u32]) -> Self {
+        let (own, unrelated) = words[1..].split_at(words[0] as usize);
+        let numbers = |words: &[u32]| words.iter().map(|&bits| f32::from_bits(bits)).collect();
+        Self {
+            own: numbers(own),
+            unrelated: numbers(unrelated),
+        }
+    }
 }
 
 /// The example whose completion is the unrelated one of example `index`: the one before it among `block` examples that

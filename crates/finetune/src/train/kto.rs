@@ -1,12 +1,17 @@
 //! Completions that are wanted or not, each by itself.
 
+use std::borrow::Cow;
+use std::io;
+
 use preflab_config::{Count, DpoSettings, Passes};
-use preflab_data::TokenExample;
+use preflab_data::{Rows, TokenExample};
 use preflab_dpo::{ExampleLogps, JudgedExamples, Unpaired, UnpairedTrainer, example_logps};
 use preflab_training::{Minibatches, Order};
 
-use super::{Model, POLICY_ADAPTER, Run, Summary, longest, prompts_of, role};
-use crate::data::PreparedExample;
+use super::session::Model;
+use super::{POLICY_ADAPTER, Run, Summary, prompts_of};
+use crate::data::Stored;
+use crate::memory::largest_pass;
 use crate::start::Start;
 use crate::{FinetuneError, reference};
 
@@ -21,12 +26,11 @@ struct Examples {
 }
 
 impl Examples {
-    fn new(examples: Vec<PreparedExample>) -> Self {
-        let (tokens, wanted) = examples
-            .into_iter()
-            .map(|example| (example.tokens, example.wanted))
-            .unzip();
-        Self { tokens, wanted }
+    fn new(examples: Stored<TokenExample, bool>) -> io::Result<Self> {
+        Ok(Self {
+            tokens: examples.to_vec()?,
+            wanted: examples.notes,
+        })
     }
 
     fn judged<'e>(&'e self, reference: &'e [ExampleLogps]) -> JudgedExamples<'e> {
@@ -51,43 +55,58 @@ impl Run<'_> {
         } = self.start()?;
         let max_length = self.max_length(policy.architecture().context)?;
         let data = self.reading(&words, max_length).judged()?;
-        let train = Examples::new(data.train);
-        let held_out = Examples::new(data.held_out);
+        let train = self.read(Examples::new(data.train))?;
+        let held_out = self.read(Examples::new(data.held_out))?;
         self.say_balance(settings, &train.wanted);
         let other = self.other_reference(&words)?;
         let policy = self.precise(policy);
         let learner = self.to_train(policy.clone(), &config, POLICY_ADAPTER)?;
         let batch = settings.batch_size.get();
         let micro = settings.micro_batch_size.map_or(batch, Count::get);
-        let mut roles = vec![role("policy", &learner, true)];
-        roles.extend(other.iter().map(|other| role("reference", other, false)));
-        self.say_memory(
-            &roles,
-            policy.architecture(),
-            longest(train.tokens.iter().map(TokenExample::tokens), micro),
-        );
+        let reference = other.as_ref().unwrap_or(&policy);
+        let lengths = || (train.tokens.iter()).map(|row| (row.tokens(), row.completion.len()));
+        self.say_memory(vec![
+            self.way(policy.architecture()).trained(
+                "policy",
+                self.lora(),
+                largest_pass(lengths(), micro),
+                true,
+            ),
+            self.way(reference.architecture()).read(
+                "reference",
+                other.is_none(),
+                largest_pass(lengths(), reference::ROWS),
+            ),
+        ]);
         let logps = reference::of(
             &self.directory,
-            other.as_ref().unwrap_or(&policy),
-            &train.tokens,
-            &held_out.tokens,
-            |reference, examples| example_logps(reference, examples, batch, reference::ROWS).0,
+            reference,
+            (&train.tokens).into(),
+            (&held_out.tokens).into(),
+            |reference, rows: Rows<'_, TokenExample>, keep| {
+                let all: Vec<usize> = (0..rows.len()).collect();
+                let rows = rows.rows(&all)?;
+                let rows: Vec<TokenExample> = rows.into_iter().map(Cow::into_owned).collect();
+                let (logps, _) = example_logps(reference, &rows, batch, reference::ROWS);
+                logps.into_iter().try_for_each(keep)
+            },
             self.observer,
         )?;
+        let of_train = self.read(logps.train.iter().collect::<io::Result<Vec<_>>>())?;
+        let of_held_out = self.read(logps.held_out.iter().collect::<io::Result<Vec<_>>>())?;
         drop((other, policy));
         let updates = passes.updates(train.tokens.len(), batch);
         let order = Order::Shuffled(Minibatches::new(self.streams(), train.tokens.len(), batch));
         let trainer = UnpairedTrainer::new(learner, settings, order, updates)
             .expect("checked when the settings were read");
-        let prompts = prompts_of(held_out.tokens.iter().chain(&train.tokens), |example| {
-            &example.prompt
-        });
+        let rows = [(&held_out.tokens).into(), (&train.tokens).into()];
+        let prompts = self.read(prompts_of(rows))?;
         let answers = self.answers(&words, prompts, &[], None, None);
         let mut session = self.session(&config, &words, &answers)?;
         let trained = trainer.run(
             updates,
-            train.judged(&logps.train),
-            held_out.judged(&logps.held_out),
+            train.judged(&of_train),
+            held_out.judged(&of_held_out),
             self.request().settings.evaluate_every.get(),
             &mut session.log,
             &session.keeper,

@@ -5,7 +5,7 @@ use preflab_data::{Tokenizer, Units};
 use serde_json::Value;
 
 use crate::preferences::transcripts;
-use crate::preflab::Workplace;
+use crate::preflab::{Workplace, root};
 
 fn tokenizer() -> String {
     let tokenizer = Tokenizer::train(["ab"], &Units::Characters { min_count: 1 }).unwrap();
@@ -342,5 +342,86 @@ fn training_reads_the_rows_it_is_told_to() {
         let (code, said) = train("c", more);
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains(expected), "expected {expected:?} in:\n{said}");
+    }
+}
+
+/// Files that pyarrow wrote: `crates/data/tests/data/generate_parquet.py`.
+#[test]
+fn parquet_files_are_checked_and_trained_on() {
+    let place = Workplace::new();
+    let files = ["prose", "messages", "judged", "scored", "rated"];
+    for file in files {
+        let from = root().join(format!("crates/data/tests/data/{file}_snappy.parquet"));
+        std::fs::copy(from, place.path(&format!("{file}.parquet"))).unwrap();
+    }
+    for (file, rows, kind) in [
+        ("prose", 3, "pairs"),
+        ("messages", 2, "pairs"),
+        ("judged", 4, "kto"),
+        ("scored", 2, "scored"),
+        ("rated", 2, "scored"),
+    ] {
+        let output = place.output(&["data", "check", &format!("{file}.parquet"), "--json"]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["splits"][0]["kinds"][kind], rows, "{file}: {report}");
+    }
+    let output = place.output(&[
+        "data",
+        "check",
+        "judged.parquet",
+        "--where",
+        "split=train",
+        "--json",
+    ]);
+    let report: CheckReport = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report.rows(), 3);
+    let model = root().join("tests/golden/checkpoints/qwen2");
+    for (file, method, trained) in [
+        ("prose", "sft", 3),
+        ("messages", "sft", 1),
+        ("judged", "sft", 2),
+        ("scored", "sft", 2),
+        ("rated", "sft", 2),
+        ("prose", "dpo", 2),
+        ("judged", "dpo", 2),
+        ("judged", "kto", 4),
+        ("rated", "reward", 2),
+    ] {
+        let data = format!("{file}.parquet");
+        let out = format!("{method}-{file}");
+        let output = place.output(&[
+            "train",
+            method,
+            "--data",
+            &data,
+            "--out",
+            &out,
+            "--json",
+            "--model",
+            model.to_str().unwrap(),
+            "--set",
+            "samples.prompts=0",
+            "--set",
+            "max_updates=1",
+            "--set",
+            "batch_size=2",
+        ]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{method} on {file}: {said}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            report["data"]["train"], trained,
+            "{method} on {file}: {said}"
+        );
+    }
+    place.write("cut.parquet", "PAR1PAR1");
+    for (file, said) in [
+        ("cut.parquet", "cut.parquet: not a Parquet file"),
+        ("gone.parquet", "gone.parquet: cannot be read"),
+    ] {
+        let output = place.output(&["data", "check", file]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(said) && error.contains("hint: "), "{error}");
     }
 }

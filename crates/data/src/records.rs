@@ -5,7 +5,7 @@
 //! | JSON lines | `.jsonl`, `.ndjson`, or a first character that is not `[` |
 //! | JSON array | a first character `[` |
 //! | CSV with a header | `.csv` |
-//! | Parquet (with the feature `parquet`) | `.parquet` |
+//! | Parquet | `.parquet` |
 //!
 //! All but Parquet may be gzip-compressed (`.gz` at the end of the name, or gzip's first bytes).
 //!

@@ -46,20 +46,12 @@ impl Run<'_> {
         let micro = settings.micro_batch_size.map_or(batch, Count::get);
         let reference = other.as_ref().unwrap_or(&policy);
         let longest = self.read(train.longest(micro.max(reference::ROWS)))?;
-        let lengths = || longest.iter().map(pair_lengths);
-        self.say_memory(vec![
-            self.way(policy.architecture()).trained(
-                "policy",
-                self.lora(),
-                largest_pass(lengths(), micro),
-                true,
-            ),
-            self.way(reference.architecture()).read(
-                "reference",
-                other.is_none(),
-                largest_pass(lengths(), reference::ROWS),
-            ),
-        ]);
+        self.say_memory_beside(
+            &policy,
+            other.as_ref(),
+            longest.iter().map(pair_lengths),
+            micro,
+        );
         let logps = reference::of(
             &self.directory,
             reference,
@@ -134,6 +126,33 @@ impl Run<'_> {
             .conclude(&Thresholds::per_token(), &mut session.log)?;
         let policy = trained.into_policy();
         self.finish(session, &Model::Policy(policy), &data.report, None)
+    }
+
+    /// Says what a trained policy takes, and its reference while it is read: `other`, or the start itself.
+    ///
+    /// - `lengths`: tokens of each row, and those of them that are completions.
+    /// - `micro`: rows of a pass of training.
+    pub(super) fn say_memory_beside(
+        &self,
+        policy: &CausalLm,
+        other: Option<&CausalLm>,
+        lengths: impl Iterator<Item = (usize, usize)> + Clone,
+        micro: usize,
+    ) {
+        let reference = other.unwrap_or(policy);
+        self.say_memory(vec![
+            self.way(policy.architecture()).trained(
+                "policy",
+                self.lora(),
+                largest_pass(lengths.clone(), micro),
+                true,
+            ),
+            self.way(reference.architecture()).read(
+                "reference",
+                other.is_none(),
+                largest_pass(lengths, reference::ROWS),
+            ),
+        ]);
     }
 
     /// The reference, where it is another model than the start.

@@ -11,7 +11,6 @@ use preflab_training::{Minibatches, Order};
 use super::session::Model;
 use super::{POLICY_ADAPTER, Run, Summary, prompts_of};
 use crate::data::Stored;
-use crate::memory::largest_pass;
 use crate::start::Start;
 use crate::{FinetuneError, reference};
 
@@ -64,20 +63,9 @@ impl Run<'_> {
         let batch = settings.batch_size.get();
         let micro = settings.micro_batch_size.map_or(batch, Count::get);
         let reference = other.as_ref().unwrap_or(&policy);
-        let lengths = || (train.tokens.iter()).map(|row| (row.tokens(), row.completion.len()));
-        self.say_memory(vec![
-            self.way(policy.architecture()).trained(
-                "policy",
-                self.lora(),
-                largest_pass(lengths(), micro),
-                true,
-            ),
-            self.way(reference.architecture()).read(
-                "reference",
-                other.is_none(),
-                largest_pass(lengths(), reference::ROWS),
-            ),
-        ]);
+        let lengths = train.tokens.iter();
+        let lengths = lengths.map(|row| (row.tokens(), row.completion.len()));
+        self.say_memory_beside(&policy, other.as_ref(), lengths, micro);
         let logps = reference::of(
             &self.directory,
             reference,
